@@ -1,0 +1,77 @@
+#include "gc/local.h"
+
+#include "gc/collector.h"
+
+#include <utility>
+
+namespace erlking::gc {
+
+Local::Local(Collector& collector) noexcept : collector_(collector) {
+  for (unsigned cls = 0; cls != kClasses; ++cls) set_length(cls, 0);
+  collector_.attach(*this);
+}
+
+Local::~Local() {
+  for (unsigned cls = 0; cls != kClasses; ++cls) {
+    Bin& bin = bins_[cls];
+    if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
+    if (bin.head != nullptr) collector_.drain(*this, cls, {bin.head, length(cls)});
+    bin.head = bin.spare = nullptr;
+  }
+  collector_.detach(*this);
+}
+
+void* Local::allocate_large(std::size_t bytes) noexcept { return collector_.allocate_large(bytes); }
+
+void Local::free_large(void* block, std::size_t bytes) noexcept { collector_.free_large(block, bytes); }
+
+LocalStats Local::stats() const noexcept {
+  LocalStats sum;
+  // Freed first: a block freed between the two readings then counts as live rather than as freed twice.
+  for (unsigned cls = 0; cls != kClasses; ++cls) {
+    const std::uint64_t freed = bins_[cls].freed.load(base::relaxed);
+    const std::uint64_t allocated = bins_[cls].allocated.load(base::relaxed);
+    sum.freed += freed;
+    sum.freed_bytes += freed * class_size(cls);
+    sum.allocated += allocated;
+    sum.allocated_bytes += allocated * class_size(cls);
+  }
+  return sum;
+}
+
+unsigned Local::length(unsigned cls) const noexcept {
+  const Bin& bin = bins_[cls];
+  return static_cast<unsigned>(magazine_size(cls) + bin.freed.load(base::relaxed) - bin.allocated.load(base::relaxed) -
+                               bin.mark);
+}
+
+void Local::set_length(unsigned cls, unsigned length) noexcept {
+  Bin& bin = bins_[cls];
+  bin.mark = magazine_size(cls) + bin.freed.load(base::relaxed) - bin.allocated.load(base::relaxed) - length;
+}
+
+[[gnu::noinline]] void* Local::allocate_miss(unsigned cls) noexcept {
+  Bin& bin = bins_[cls];
+  if (bin.spare != nullptr) {
+    bin.head = std::exchange(bin.spare, nullptr);
+    set_length(cls, magazine_size(cls));
+  } else {
+    const Magazine magazine = collector_.refill(*this, cls);
+    if (magazine.head == nullptr) return nullptr;
+    EK_CHECK(magazine.count >= 1 && magazine.count <= magazine_size(cls));
+    bin.head = magazine.head;
+    set_length(cls, magazine.count);
+  }
+  return allocate(cls);
+}
+
+// The list is a full magazine: it becomes the spare, and the spare there was goes to the depot. Neither walks a list.
+[[gnu::noinline]] void Local::free_miss(void* block, unsigned cls) noexcept {
+  Bin& bin = bins_[cls];
+  if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
+  bin.spare = std::exchange(bin.head, nullptr);
+  set_length(cls, 0);
+  free(block, cls);
+}
+
+}  // namespace erlking::gc

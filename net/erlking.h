@@ -1,0 +1,11 @@
+// Everything a program needs: processes, messages, links, monitors, calls, timeouts. `#include <erlking/erlking.h>`.
+#pragma once
+
+#include "gc/gc.h"            // IWYU pragma: export
+#include "runtime/call.h"     // IWYU pragma: export
+#include "runtime/exit.h"     // IWYU pragma: export
+#include "runtime/receive.h"  // IWYU pragma: export
+#include "runtime/runtime.h"  // IWYU pragma: export
+#include "runtime/self.h"     // IWYU pragma: export
+#include "runtime/send.h"     // IWYU pragma: export
+#include "runtime/spawn.h"    // IWYU pragma: export

@@ -1,0 +1,3 @@
+module erlking/perf/peers/go
+
+go 1.19

@@ -1,0 +1,44 @@
+// Bound: how long a wait may last — a duration, a deadline or the written-out `forever`; never an int, never a default.
+#pragma once
+
+#include "base/clock.h"
+
+#include <chrono>
+#include <cstdint>
+
+namespace erlking {
+
+/// The clock deadlines are given in. With Options.clock = manual, `now()` tells the runtime's time; this one the real.
+using Clock = std::chrono::steady_clock;
+using Duration = std::chrono::nanoseconds;
+
+struct Forever {
+  explicit Forever() = default;
+};
+/// A wait without end, said on purpose.
+inline constexpr Forever forever{};
+
+/// Resolution 1 ns, never early; waits end late by up to about 10 µs plus what else the worker is doing.
+/// A negative duration, like 0, does not wait at all: it looks once.
+class Bound {
+ public:
+  template <class Rep, class Period>
+  constexpr Bound(std::chrono::duration<Rep, Period> d) noexcept : ns_(base::to_nanos(d)) {
+    if (ns_ < 0) ns_ = 0;
+  }
+  constexpr Bound(Clock::time_point t) noexcept : ns_(base::to_nanos(t)), absolute_(true) {}
+  constexpr Bound(Forever) noexcept : ns_(base::kForever) {}
+
+  constexpr bool is_forever() const noexcept { return ns_ == base::kForever; }
+  constexpr bool is_absolute() const noexcept { return absolute_; }
+  /// Looks once and does not wait.
+  constexpr bool is_poll() const noexcept { return ns_ == 0 && !absolute_; }
+  /// The duration, or the instant if absolute.
+  constexpr base::Nanos ns() const noexcept { return ns_; }
+
+ private:
+  base::Nanos ns_;
+  bool absolute_ = false;
+};
+
+}  // namespace erlking

@@ -1,0 +1,39 @@
+#include "runtime/call.h"
+
+#include <exception>
+
+namespace erlking {
+
+std::string_view to_string(CallFailure failure) noexcept {
+  switch (failure) {
+    case CallFailure::timeout:
+      return "timeout";
+    case CallFailure::noproc:
+      return "noproc";
+    case CallFailure::full:
+      return "full";
+    case CallFailure::died:
+      return "died";
+    case CallFailure::calling_self:
+      return "calling_self";
+    case CallFailure::noconnection:
+      return "noconnection";
+    case CallFailure::no_memory:
+      return "no_memory";
+  }
+  return "unknown";
+}
+
+namespace detail {
+
+Reason reason_of_dropping() noexcept {
+  const auto* const process = static_cast<const Process*>(sched::current());
+  if (process == nullptr) return reason::normal;
+  if (process->exiting || process->doomed) return process->reason;
+  if (std::uncaught_exceptions() == 0) return reason::normal;
+  // Unwinding: by exit(), whose reason is known, or by an exception, whose reason the bottom catch will make.
+  return process->leaving ? process->reason : Reason("exception");
+}
+
+}  // namespace detail
+}  // namespace erlking

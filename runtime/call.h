@@ -1,0 +1,195 @@
+// call: a request that is answered exactly once or not at all, and says which; the answer bypasses the mailbox.
+//
+//   struct Get { std::string key; using Reply = std::optional<std::string>; };
+//   std::expected<Get::Reply, CallError> value = call(store, Get{"k"}, 1s);
+//   receive(1s, [](Get& get, From<Get> from) { from.reply(find(get.key)); });        // the other side
+//
+// The caller's ticket is the cell: the reply is written into the caller's frame. A late reply finds the ticket closed
+// and vanishes. A From dropped unanswered (its process died, the request was never received) answers `died` at once.
+// Cost of a call beside two messages' worth of switching: one CAS to arm, one to claim; no allocation for the reply.
+#pragma once
+
+#include "runtime/receive.h"
+#include "runtime/send.h"
+
+#include <expected>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace erlking {
+
+/// Why a call has no reply.
+enum class CallFailure : std::uint8_t {
+  timeout,       ///< the bound passed; the request may still be executed, its reply vanishes
+  noproc,        ///< nobody there
+  full,          ///< the mailbox stayed full until the bound passed: the request was not delivered
+  died,          ///< the process ended, or let go of the request, without a reply: `why` tells its reason
+  calling_self,  ///< would wait for itself
+  noconnection,  ///< the node is not connected
+  no_memory,     ///< no memory for the request
+};
+std::string_view to_string(CallFailure failure) noexcept;
+
+struct CallError {
+  CallFailure kind = CallFailure::timeout;
+  Reason why = {};  ///< of died: the exit reason, or `normal` if the request was just dropped
+  friend bool operator==(const CallError&, const CallError&) = default;
+};
+
+namespace detail {
+
+/// Who waits for the answer of one request: the pid's slot and the number of its wait. Moves with the From.
+struct ReplyTo {
+  Process* asker = nullptr;  // a slot: valid for the runtime's life; the number decides
+  std::uint64_t number = 0;
+};
+
+/// The reason a From dropped here should give: the running process's, if it is coming to its end.
+Reason reason_of_dropping() noexcept;
+
+}  // namespace detail
+
+/// The right to answer one call, once; from any process of the runtime. Dropped unanswered it answers `died`.
+template <class M>
+class From {
+ public:
+  using Reply = typename M::Reply;
+
+  From() noexcept = default;
+  explicit From(detail::ReplyTo to) noexcept : to_(to) {}
+  From(From&& other) noexcept : to_(std::exchange(other.to_, {})) {}
+  From& operator=(From&& other) noexcept {
+    From(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~From() {
+    if (to_.asker != nullptr) fail(CallError{CallFailure::died, detail::reason_of_dropping()});
+  }
+
+  /// Answers; a second time, or too late: nothing happens, and false is returned.
+  bool reply(Reply value) noexcept {
+    static_assert(std::is_nothrow_move_constructible_v<Reply>,
+                  "a Reply must be movable without throwing: it is moved while the caller waits");
+    return answer([&](void* cell) { new (cell) Cell(std::in_place, std::move(value)); });
+  }
+  /// Answers with a failure.
+  bool fail(CallError error) noexcept {
+    return answer([&](void* cell) { new (cell) Cell(std::unexpect, std::move(error)); });
+  }
+  /// Whether it has been answered (here) or moved away.
+  explicit operator bool() const noexcept { return to_.asker != nullptr; }
+
+  /// For call(): whom to answer; and that nobody is to be answered.
+  void aim(detail::ReplyTo to) noexcept { to_ = to; }
+  void forget() noexcept { to_ = {}; }
+  void swap(From& other) noexcept { std::swap(to_, other.to_); }
+
+ private:
+  using Cell = std::expected<Reply, CallError>;
+  template <class Write>
+  bool answer(Write&& write) noexcept {
+    const detail::ReplyTo to = std::exchange(to_, {});
+    return to.asker != nullptr && detail::answer_ticket(*to.asker, to.number, write);
+  }
+
+  detail::ReplyTo to_;
+};
+
+namespace detail {
+
+template <class M>
+struct Called {
+  M request;
+  From<M> from;
+};
+
+/// The answer's place in the caller's frame; holds a value only once answered.
+template <class M>
+class ReplyCell {
+ public:
+  using Value = std::expected<typename M::Reply, CallError>;
+  void* place() noexcept { return storage_; }
+  /// Answered: the value, moved out.
+  Value take() noexcept {
+    auto* const value = std::launder(reinterpret_cast<Value*>(storage_));
+    Value taken = std::move(*value);
+    std::destroy_at(value);
+    return taken;
+  }
+  void drop() noexcept { std::destroy_at(std::launder(reinterpret_cast<Value*>(storage_))); }
+
+ private:
+  alignas(Value) std::byte storage_[sizeof(Value)];
+};
+
+/// The whole of a call for `asker`: the running process, or a port of `system`.
+template <Request M>
+typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&& request, const Bound& bound) {
+  using Value = typename ReplyCell<M>::Value;
+  const auto failed = [](CallFailure kind) { return Value(std::unexpect, CallError{kind, {}}); };
+  if (to == asker.pid() && !asker.is_port()) return failed(CallFailure::calling_self);
+  Process& target = system.process(to);
+  ReplyCell<M> cell;
+  struct Request {  // ours until it is delivered
+    Item* item = nullptr;
+    From<M>& from() noexcept { return item->body<Called<M>>()->from; }
+    ~Request() {
+      if (item == nullptr) return;
+      from().forget();
+      drop_item(item);
+    }
+  } sent;
+  try {
+    sent.item = make_item<Called<M>>(to, std::move(request), From<M>{});
+  } catch (const std::bad_alloc&) {
+    return failed(CallFailure::no_memory);
+  }
+  Bound until = bound;
+  for (bool first = true;; first = false) {
+    {
+      TicketWait wait(asker, until, cell.place());
+      struct Revoke {  // left by a throw: an answer that came all the same is dropped
+        TicketWait& wait;
+        ReplyCell<M>& cell;
+        bool over = false;
+        ~Revoke() {
+          if (!over && wait.revoke()) cell.drop();
+        }
+      } revoke{wait, cell};
+      sent.from().aim(ReplyTo{&asker, wait.number()});
+      const Push pushed =
+          asker.is_port() ? push_from_outside(system, target, sent.item, to) : push_from(asker, target, sent.item, to);
+      if (pushed == Push::closed) return failed(CallFailure::noproc);
+      if (pushed != Push::full) {
+        sent.item = nullptr;
+        while (wait.wait() == TicketWait::Ended::opened) {
+        }
+        revoke.over = true;
+        return wait.revoke() ? cell.take() : failed(CallFailure::timeout);
+      }
+      sent.from().forget();
+    }
+    // Full: wait for room under a ticket number of its own, then ask anew (PROTOCOL C1).
+    target.refused.fetch_add(first ? 1 : 0, base::relaxed);  // relaxed: a statistic
+    if (bound.is_poll()) return failed(CallFailure::full);
+    if (first) until = deadline_of(system, bound);
+    const Push room = wait_for_room(system, asker, to, until);
+    if (room == Push::closed) return failed(CallFailure::noproc);
+    if (room == Push::full) return failed(CallFailure::full);
+  }
+}
+
+}  // namespace detail
+
+/// See the head of this file. A safe point, also while it waits.
+template <Request M>
+std::expected<typename M::Reply, CallError> call(const To& address, M request, Bound bound) {
+  Process& self = require_process("call");
+  self.checkpoint();
+  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
+  return detail::call_as(*self.system, self, to, std::move(request), bound);
+}
+
+}  // namespace erlking

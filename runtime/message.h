@@ -1,0 +1,144 @@
+// What travels: a typed object in a block of the message heap, moved in by the sender, passed by pointer, moved out or
+// destroyed by the receiver. No copy, no serialization inside a node.
+//
+//   Item      the block's head: link, stamp, type; the body follows. Signals are Items too (signal.h).
+//   TypeInfo  one constant per message type: how to compare, name and destroy it
+//   Message   an Item in user hands: what `[](Message)` receives
+#pragma once
+
+#include "gc/gc.h"
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace erlking {
+
+struct TypeInfo {
+  std::uint64_t hash;  ///< of the name; 0: equal by address only (the type has no name another module could mean)
+  std::string_view name;
+  std::uint32_t body_offset;  ///< of the body in its Item, bytes
+  void (*destroy)(void* body) noexcept;
+};
+
+namespace detail {
+
+constexpr std::uint64_t hash_name(std::string_view text) noexcept {  // FNV-1a, 64 bits
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash | 1;
+}
+
+template <class T>
+consteval std::string_view type_name() noexcept {
+  std::string_view text = __PRETTY_FUNCTION__;  // "… [with T = NAME; …]" (g++), "… [T = NAME]" (clang)
+  text.remove_prefix(text.find("T = ") + 4);
+  return text.substr(0, text.find_first_of(";]"));
+}
+
+// A name with internal linkage may mean another type in another module: such types are equal by address only.
+constexpr bool nameable(std::string_view name) noexcept {
+  return name.find("anonymous") == std::string_view::npos && name.find("lambda") == std::string_view::npos &&
+         name.find("::<unnamed") == std::string_view::npos && name.find('(') == std::string_view::npos;
+}
+
+template <class T>
+void destroy_body(void* body) noexcept {
+  std::destroy_at(static_cast<T*>(body));
+}
+
+}  // namespace detail
+
+struct Item;
+
+/// The head of every message and signal, in a 64-byte aligned block of the message heap.
+struct Item {
+  Item* next = nullptr;            // in a mailbox or a private list
+  std::uint64_t stamp = 0;         // the pid it was sent to: one sent to an earlier tenant of the slot is dropped
+  const TypeInfo* type = nullptr;  // null: a signal (signal.h)
+  std::uint32_t bytes = 0;         // of the block
+  std::uint16_t flags = 0;
+  std::uint16_t signal = 0;  // which, if type is null
+
+  static constexpr std::uint16_t kCounted = 1;  // takes a place in the bound: gives it back when it leaves
+
+  template <class T>
+  static constexpr std::uint32_t body_offset = alignof(T) <= 32 ? 32 : 64;
+  template <class T>
+  T* body() noexcept {
+    return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(this) + body_offset<T>);
+  }
+  void* untyped_body() noexcept { return reinterpret_cast<std::byte*>(this) + type->body_offset; }
+};
+static_assert(sizeof(Item) == 32);
+
+template <class T>
+inline constexpr TypeInfo type_info_of{
+    detail::nameable(detail::type_name<T>()) ? detail::hash_name(detail::type_name<T>()) : 0, detail::type_name<T>(),
+    Item::body_offset<T>, &detail::destroy_body<T>};
+
+namespace detail {
+/// Types are equal by address, else (across shared objects) by hash and name.
+inline bool same_type(const TypeInfo* a, const TypeInfo* b) noexcept {
+  return a == b || (a->hash == b->hash && a->hash != 0 && a->name == b->name);
+}
+template <class T>
+T* item_as(Item* item) noexcept {
+  return same_type(item->type, &type_info_of<T>) ? item->body<T>() : nullptr;
+}
+/// Destroys the body and frees the block; on a worker thread or a thread that holds the runtime's outside heap.
+void drop_item(Item* item) noexcept;
+}  // namespace detail
+
+/// Any message, owned: destroyed with this object unless sent on (`send(to, std::move(message))`). Of the process that
+/// received it; not to be kept beyond it.
+class Message {
+ public:
+  Message() noexcept = default;
+  explicit Message(Item* item) noexcept : item_(item) {}
+  Message(Message&& other) noexcept : item_(std::exchange(other.item_, nullptr)) {}
+  Message& operator=(Message&& other) noexcept {
+    Message(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Message() {
+    if (item_ != nullptr) detail::drop_item(item_);
+  }
+
+  /// The body if it is a T, else null. Exact: no conversions.
+  template <class T>
+  T* get() noexcept {
+    return item_ == nullptr ? nullptr : detail::item_as<T>(item_);
+  }
+  /// The type's name as the compiler spells it; empty for an empty Message.
+  std::string_view type_name() const noexcept { return item_ == nullptr ? std::string_view() : item_->type->name; }
+  explicit operator bool() const noexcept { return item_ != nullptr; }
+  void swap(Message& other) noexcept { std::swap(item_, other.item_); }
+
+  /// Gives the Item up; for the runtime.
+  Item* release() noexcept { return std::exchange(item_, nullptr); }
+
+ private:
+  Item* item_ = nullptr;
+};
+
+template <class T>
+concept Borrowed = std::is_pointer_v<T> || std::is_array_v<T> || std::is_same_v<T, std::string_view>;
+
+/// What may be sent: a movable object that owns what it holds. Pointers, arrays and string_views are refused, because
+/// what they point at is the sender's: send a std::string, a vector, a Ref.
+template <class T>
+concept Sendable = std::is_object_v<T> && std::move_constructible<T> && !std::is_const_v<T> && !Borrowed<T> &&
+                   alignof(T) <= 64 && !std::is_same_v<T, Message>;
+
+/// A message that names its reply: what call() takes.
+template <class T>
+concept Request = Sendable<T> && requires {
+  typename T::Reply;
+} && Sendable<typename T::Reply>;
+
+}  // namespace erlking

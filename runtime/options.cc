@@ -1,0 +1,94 @@
+#include "runtime/options.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace erlking {
+
+namespace {
+
+// The one list of flags: what parse() reads and help() shows.
+std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
+  auto app = std::make_unique<CLI::App>("Erlking options");
+  app->set_help_flag();
+  app->add_option("--ek-scheduler", options.scheduler, "scheduler: steal")
+      ->envname("ERLKING_SCHEDULER")
+      ->capture_default_str();
+  app->add_option("--ek-heap", options.heap, "message heap: owned")->envname("ERLKING_HEAP")->capture_default_str();
+  app->add_option("--ek-workers", options.workers, "worker threads, 1 to 1024; 0: one per usable CPU")
+      ->envname("ERLKING_WORKERS")
+      ->check(CLI::Range(0u, 1024u))
+      ->capture_default_str();
+  app->add_flag("--ek-affinity", options.affinity, "bind each worker to a CPU")->envname("ERLKING_AFFINITY");
+  app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4194304")
+      ->envname("ERLKING_MAX_PROCESSES")
+      ->check(CLI::Range(1u, 4'194'304u))
+      ->capture_default_str();
+  app->add_option("--ek-stop", stop_ms, "milliseconds the end may take, 0 to 3600000")
+      ->envname("ERLKING_STOP")
+      ->check(CLI::Range(0ll, 3'600'000ll))
+      ->capture_default_str();
+  return app;
+}
+
+constexpr std::string_view kPrefix = "--ek-";
+
+}  // namespace
+
+std::expected<Options, std::string> Options::parse(int& argc, char** argv) {
+  Options options;
+  long long stop_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stop).count();
+  const auto app = flags(options, stop_ms);
+  std::vector<std::string> ours;
+  std::vector<char*> theirs;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (i > 0 && argument == "--") {
+      theirs.insert(theirs.end(), argv + i, argv + argc);
+      break;
+    }
+    if (i == 0 || !argument.starts_with(kPrefix)) {
+      theirs.push_back(argv[i]);
+      continue;
+    }
+    ours.emplace_back(argument);
+    const CLI::Option* const known = app->get_option_no_throw(std::string(argument.substr(0, argument.find('='))));
+    const bool takes_next =
+        known != nullptr && known->get_items_expected_max() > 0 && argument.find('=') == argument.npos;
+    if (takes_next && i + 1 < argc) ours.emplace_back(argv[++i]);
+  }
+  try {
+    std::vector<std::string> reversed(ours.rbegin(), ours.rend());  // as CLI11 wants a vector
+    app->parse(reversed);
+  } catch (const CLI::ParseError& e) {
+    return std::unexpected(std::string(e.what()));
+  }
+  options.stop = std::chrono::milliseconds(stop_ms);
+  for (std::size_t i = 0; i < theirs.size(); ++i) argv[i] = theirs[i];
+  argc = static_cast<int>(theirs.size());
+  argv[argc] = nullptr;
+  return options;
+}
+
+Options Options::from(int& argc, char** argv) {
+  auto parsed = parse(argc, argv);
+  if (parsed) return std::move(*parsed);
+  std::fprintf(stderr, "%s: %s (flags: --ek-…)\n", argc > 0 ? argv[0] : "erlking", parsed.error().c_str());
+  std::exit(2);
+}
+
+std::string Options::help() {
+  Options options;
+  long long stop_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stop).count();
+  const auto app = flags(options, stop_ms);
+  const CLI::Formatter format;
+  const auto& shown = static_cast<const CLI::App&>(*app);
+  return format.make_group("Options", false, shown.get_options());
+}
+
+}  // namespace erlking

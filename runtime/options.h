@@ -1,0 +1,50 @@
+// Options: everything a Runtime is built from. Each has a default that suits production; a name out of range is refused
+// with a sentence saying what is allowed.
+#pragma once
+
+#include "runtime/bound.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+
+namespace erlking {
+
+/// What drives time in a runtime.
+enum class ClockKind : std::uint8_t {
+  real,    ///< the monotonic clock
+  manual,  ///< stands still until Runtime::advance(): tests need no sleeps
+};
+
+struct Options {
+  std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal"
+  std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
+  unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU the limits really give
+  bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
+  std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,194,304
+  std::size_t max_heap_bytes = SIZE_MAX;    ///< message heap; at the bound spawn and send find no memory
+  std::size_t max_stack_bytes = SIZE_MAX;   ///< address space of stacks; at the bound spawn answers system_limit
+  ClockKind clock = ClockKind::real;
+  Duration stop =
+      std::chrono::seconds(10);  ///< --ek-stop (ms), ERLKING_STOP: how long the end may take before the rest is killed
+
+  /// Reads ERLKING_… and the --ek-… flags, and removes those flags from argv (argc is updated; all else stays in
+  /// order). An error is one line fit for a user.
+  static std::expected<Options, std::string> parse(int& argc, char** argv);
+  /// The same; an error is printed to stderr and ends the program with status 2.
+  static Options from(int& argc, char** argv);
+  /// The flags, a line each, for a program's --help.
+  static std::string help();
+};
+
+/// How one process is made.
+struct SpawnOptions {
+  std::string name = {};          ///< registered before it runs; taken: the spawn fails with name_taken
+  std::uint32_t mailbox = 1024;   ///< bound, messages: 1 to 500,000
+  std::size_t stack = 64 * 1024;  ///< bytes of address space: 16 KiB to 8 MiB, rounded up to a power of two
+  int worker = -1;                ///< run on this worker only; -1: anywhere
+};
+
+}  // namespace erlking

@@ -1,0 +1,85 @@
+// PeerTable: a process's links, or its monitors, or those who monitor it: key → record. Most processes have none or a
+// few: a flat array, searched backwards; beyond 16 an index beside it, so that a hundred thousand cost no more each.
+// Its process only. Adding may throw std::bad_alloc and then changes nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace erlking::detail {
+
+template <class Record>
+class PeerTable {
+ public:
+  struct Entry {
+    std::uint64_t key;
+    Record record;
+  };
+
+  Record* find(std::uint64_t key) noexcept {
+    const std::size_t at = position(key);
+    return at == kNone ? nullptr : &entries_[at].record;
+  }
+
+  /// `key` must not be in it. The reference holds until the next change.
+  Record& add(std::uint64_t key, Record record) {
+    entries_.reserve(entries_.size() + 1 > entries_.capacity() ? entries_.size() * 2 + 2 : 0);
+    if (index_ != nullptr) {
+      index_->emplace(key, entries_.size());
+    } else if (entries_.size() >= kFlat) {
+      auto index = std::make_unique<Index>();
+      for (std::size_t i = 0; i < entries_.size(); ++i) index->emplace(entries_[i].key, i);
+      index->emplace(key, entries_.size());
+      index_ = std::move(index);
+    }
+    return entries_.emplace_back(Entry{key, std::move(record)}).record;
+  }
+
+  /// True and the record in *out (if not null) if it was there.
+  bool remove(std::uint64_t key, Record* out = nullptr) noexcept {
+    const std::size_t at = position(key);
+    if (at == kNone) return false;
+    if (out != nullptr) *out = std::move(entries_[at].record);
+    if (index_ != nullptr) index_->erase(key);
+    if (at + 1 != entries_.size()) {
+      entries_[at] = std::move(entries_.back());
+      if (index_ != nullptr) (*index_)[entries_[at].key] = at;
+    }
+    entries_.pop_back();
+    return true;
+  }
+
+  std::size_t size() const noexcept { return entries_.size(); }
+  bool empty() const noexcept { return entries_.empty(); }
+  auto begin() noexcept { return entries_.begin(); }
+  auto end() noexcept { return entries_.end(); }
+  /// Moves all entries out, in the order they were added, but for those moved up by removals.
+  std::vector<Entry> take_all() noexcept {
+    index_.reset();
+    return std::exchange(entries_, {});
+  }
+
+ private:
+  using Index = std::unordered_map<std::uint64_t, std::size_t>;
+  static constexpr std::size_t kFlat = 16, kNone = ~std::size_t{0};
+
+  std::size_t position(std::uint64_t key) const noexcept {
+    if (index_ != nullptr) {
+      const auto it = index_->find(key);
+      return it == index_->end() ? kNone : it->second;
+    }
+    for (std::size_t i = entries_.size(); i-- > 0;) {
+      if (entries_[i].key == key) return i;
+    }
+    return kNone;
+  }
+
+  std::vector<Entry> entries_;
+  std::unique_ptr<Index> index_;
+};
+
+}  // namespace erlking::detail

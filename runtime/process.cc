@@ -1,0 +1,716 @@
+#include "runtime/process.h"
+
+#include "base/log.h"
+#include "runtime/process_wide.h"
+#include "runtime/system.h"
+
+#include <fmt/format.h>
+
+#include <new>
+#include <stdexcept>
+
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+extern "C" {
+__thread erlking::gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread erlking::Core* ek_thread_core __attribute__((tls_model("initial-exec"))) = nullptr;
+}
+
+namespace erlking {
+
+using base::Nanos;
+using base::relaxed;
+using detail::SignalBody;
+using detail::SignalKind;
+
+namespace {
+
+// This thread's Core, null on threads that are none; like current(), never merged with a load before a switch.
+[[gnu::always_inline]] inline Core* thread_core() noexcept {
+  Core* core;
+  asm volatile(
+      "movq ek_thread_core@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(core));
+  return core;
+}
+
+enum class Line : std::uint8_t { front, back };
+
+void make_runnable(Process& process, Line line) noexcept {
+  if (process.is_port()) {
+    process.port_woken.store(1, base::release);  // [port] the port's thread acquires it
+    base::futex_wake(process.port_woken);
+    return;
+  }
+  Core* const core = thread_core();
+  if (core == nullptr || &core->system() != process.system) {
+    process.system->scheduler->policy().submit(process);
+  } else if (line == Line::front) {
+    core->ready(process);
+  } else {
+    core->enqueue(process);
+  }
+}
+
+void free_block(Item* item) noexcept { detail::heap().free_bytes(item, item->bytes); }
+
+void drop_signal(Item* item) noexcept {
+  detail::destroy_signal(*item);
+  free_block(item);
+}
+
+// Sends a signal made from one received; a dead receiver needs none.
+void send_or_drop(System& system, Item* item, Pid to) noexcept {
+  if (!detail::push_signal(system, item, to)) drop_signal(item);
+}
+
+// Answers a signal that its target cannot serve: it is gone, for `reason` as far as the asker can know.
+void refuse_signal(System& system, Item* item, Pid me, const Reason& reason) noexcept {
+  SignalBody& body = detail::signal_body(*item);
+  const Pid asker = body.from;
+  switch (detail::signal_kind(*item)) {
+    case SignalKind::link:
+      detail::become(*item, SignalKind::exit_link, me);
+      body.reason = reason;
+      return send_or_drop(system, item, asker);
+    case SignalKind::monitor:
+      detail::become(*item, SignalKind::down, me);
+      body.reason = reason;
+      return send_or_drop(system, item, asker);
+    case SignalKind::unlink:
+      detail::become(*item, SignalKind::unlink_ack, me);
+      return send_or_drop(system, item, asker);
+    case SignalKind::query:
+      detail::answer_ticket(system.process(asker), body.ref, [&](void* cell) { body.answer(nullptr, cell); });
+      return drop_signal(item);
+    default:
+      return drop_signal(item);
+  }
+}
+
+template <class Body>
+void append_as_message(Process& process, Item* item, Body body) noexcept {
+  detail::destroy_signal(*item);
+  item->type = &type_info_of<Body>;
+  item->signal = 0;
+  item->flags = 0;
+  new (item->body<Body>()) Body(std::move(body));
+  process.append(item);
+}
+
+// SEMANTICS §2: what an exit signal does. Consumes the item.
+void receive_exit(Process& process, Item* item, bool from_link) noexcept {
+  SignalBody& body = detail::signal_body(*item);
+  const bool is_normal = body.reason == reason::normal;
+  const bool is_kill = !from_link && body.reason == reason::kill;
+  if (process.trapping && !is_kill) {
+    return append_as_message(process, item, Exit{body.from, body.reason});
+  }
+  const bool ignored = is_normal && (from_link || body.from != process.pid());
+  if (!ignored && !process.doomed) {  // 1.10: the first one fixes the reason
+    process.reason = is_kill ? reason::killed : body.reason;
+    process.doomed = true;
+  }
+  drop_signal(item);
+}
+
+detail::Relations& relations_of(Process& process) {
+  if (process.relations == nullptr) process.relations = std::make_unique<detail::Relations>();
+  return *process.relations;
+}
+
+// SEMANTICS §3–5: a signal delivered to the running process. Consumes the item.
+void execute(Process& process, Item* item) noexcept {
+  SignalBody& body = detail::signal_body(*item);
+  const Pid from = body.from;
+  System& system = *process.system;
+  switch (detail::signal_kind(*item)) {
+    case SignalKind::link: {  // L2
+      try {
+        auto& links = relations_of(process).links;
+        if (links.find(from.id) != nullptr) return drop_signal(item);  // active already, or an own unlink is pending
+        detail::become(*item, SignalKind::exit_link, process.pid());
+        links.add(from.id, {.exit = item, .pending = 0});
+      } catch (const std::bad_alloc&) {  // no memory for the record: to the peer we are gone
+        refuse_signal(system, item, process.pid(), reason::system_limit);
+      }
+      return;
+    }
+    case SignalKind::unlink: {  // acknowledged before anything else is sent to that peer (L2)
+      if (process.relations != nullptr) {
+        auto& links = process.relations->links;
+        if (detail::LinkRecord* link = links.find(from.id); link != nullptr && link->pending == 0) {
+          drop_signal(link->exit);
+          links.remove(from.id);
+        }
+      }
+      detail::become(*item, SignalKind::unlink_ack, process.pid());
+      return send_or_drop(system, item, from);
+    }
+    case SignalKind::unlink_ack: {
+      if (process.relations != nullptr) {
+        auto& links = process.relations->links;
+        if (detail::LinkRecord* link = links.find(from.id); link != nullptr && link->pending == body.ref) {
+          drop_signal(link->exit);
+          links.remove(from.id);
+        }
+      }
+      return drop_signal(item);
+    }
+    case SignalKind::exit_link: {
+      detail::LinkRecord* link = process.relations == nullptr ? nullptr : process.relations->links.find(from.id);
+      if (link == nullptr) return drop_signal(item);
+      const bool active = link->pending == 0;
+      drop_signal(link->exit);
+      process.relations->links.remove(from.id);
+      if (!active) return drop_signal(item);
+      return receive_exit(process, item, true);
+    }
+    case SignalKind::exit_plain:
+      return receive_exit(process, item, false);
+    case SignalKind::monitor:
+      try {
+        relations_of(process).watchers.add(body.ref, item);
+      } catch (const std::bad_alloc&) {
+        refuse_signal(system, item, process.pid(), reason::system_limit);
+      }
+      return;
+    case SignalKind::demonitor: {
+      Item* watcher = nullptr;
+      if (process.relations != nullptr && process.relations->watchers.remove(body.ref, &watcher)) drop_signal(watcher);
+      return drop_signal(item);
+    }
+    case SignalKind::down: {  // M1: our own record decides
+      if (process.relations == nullptr || !process.relations->monitors.remove(body.ref)) return drop_signal(item);
+      return append_as_message(process, item, Down{MonitorRef{body.ref}, from, body.reason, body.name});
+    }
+    case SignalKind::query:
+      detail::answer_ticket(system.process(from), body.ref, [&](void* cell) { body.answer(&process, cell); });
+      return drop_signal(item);
+  }
+}
+
+Item* reversed(Item* newest) noexcept {
+  Item* oldest = nullptr;
+  while (newest != nullptr) {
+    Item* const following = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = following;
+  }
+  return oldest;
+}
+
+bool ensure_timer(Process& process) noexcept {
+  if (process.timer != nullptr) return true;
+  void* block = detail::heap().allocate(gc::size_class(sizeof(sched::TimerNode)));
+  if (block == nullptr) return false;
+  process.timer = new (block) sched::TimerNode;
+  return true;
+}
+
+// The wait is over: the node is in no wheel afterwards, or given back to the worker whose wheel it is in.
+void disarm_timer(Process& process, std::uint64_t fired) noexcept {
+  sched::TimerNode& node = *process.timer;
+  const std::uint32_t owner = node.kind >> detail::kTimerOwnerShift;
+  if (owner == process.worker->index()) return process.worker->wheel().cancel(node);
+  if (process.fired == fired) return;  // it has left that wheel, and came to us with the wake
+  process.timer = nullptr;
+  process.timed.store(process.timed.load(relaxed) + 1,
+                      relaxed);  // relaxed: a late reader wakes us for nothing at worst
+  process.system->scheduler->worker(owner).return_timer(node);
+}
+
+}  // namespace
+
+// --- vocabulary ------------------------------------------------------------------------------------------------------
+
+std::string to_string(Pid pid) {
+  using Table = detail::ProcessTable;
+  return fmt::format("<{}.{}.{}>", pid.id >> Table::kSlotBits & ((1u << Table::kTagBits) - 1),
+                     pid.id & Table::kSlotMask, pid.id >> (Table::kSlotBits + Table::kTagBits));
+}
+
+namespace detail {
+void not_a_process(const char* operation) {
+  throw std::logic_error(
+      fmt::format("erlking: {} called outside a process; use the Runtime's members there", operation));
+}
+}  // namespace detail
+
+// --- the process itself ----------------------------------------------------------------------------------------------
+
+void Process::deliver(bool in_wait) noexcept {
+  waiting = in_wait;
+  bool signals = false;
+  Item* const newest = mailbox.take(&signals);
+  const std::uint64_t me = mailbox.id();
+  // One pass turns the list round and looks for what needs care; mostly nothing does, and it is appended whole.
+  Item* item = nullptr;
+  bool plain = !signals;
+  for (Item* at = newest; at != nullptr;) {
+    Item* const following = at->next;
+    plain = plain && at->stamp == me;
+    at->next = item;
+    item = at;
+    at = following;
+  }
+  if (plain) [[likely]] {
+    if (newest == nullptr) return;
+    *inbox_tail = item;
+    inbox_tail = &newest->next;
+    return;
+  }
+  while (item != nullptr) {
+    Item* const following = item->next;
+    if (item->stamp != me) [[unlikely]] {  // sent to an earlier tenant of this slot (M6)
+      if (item->type == nullptr) {
+        refuse_signal(*system, item, Pid{item->stamp}, reason::noproc);
+      } else {
+        mailbox.consume();
+        detail::drop_item(item);
+      }
+    } else if (item->type != nullptr) [[likely]] {
+      append(item);
+    } else {
+      execute(*this, item);
+    }
+    item = following;
+  }
+}
+
+void Process::act_on_doom() {
+  if (!doomed || deferring != 0 || exiting || std::uncaught_exceptions() != 0) return;
+  throw detail::ProcessExit{};
+}
+
+void Process::checkpoint_slow() {
+  if (mailbox.has_signal()) deliver();
+  act_on_doom();
+  if (budget > 0) return;
+  budget = kBudget;
+  ++reductions;
+  wake_waiters_if_any();
+  worker->yield(*this);
+  if (mailbox.has_signal()) deliver();
+  act_on_doom();
+}
+
+void Process::wake_waiters() noexcept {
+  if (!exiting && !mailbox.has_room()) return;
+  base::SpinLockGuard lock(waiters_lock);
+  detail::Waiter* waiter = waiters.load(relaxed);  // relaxed: under the lock
+  waiters.store(nullptr, base::seq_cst);
+  waiters_tail = nullptr;
+  while (waiter != nullptr) {
+    // Once woken it may run at once, but it cannot leave its frame before it has had the lock (B4).
+    detail::Waiter* const following = waiter->next;
+    waiter->linked = false;
+    if (waiter->process->ticket.wake(waiter->number)) make_runnable(*waiter->process, Line::back);
+    waiter = following;
+  }
+}
+
+namespace detail {
+
+void make_ready(Process& process) noexcept { make_runnable(process, Line::front); }
+
+void drop_item(Item* item) noexcept {
+  item->type->destroy(item->untyped_body());
+  free_block(item);
+}
+
+bool push_signal(System& system, Item* item, Pid to) noexcept {
+  Process& target = system.process(to);
+  item->stamp = to.id;
+  switch (target.mailbox.push_signal(item, to.id)) {
+    case Push::closed:
+      return false;
+    case Push::woke:
+      make_ready(target);
+      return true;
+    default:
+      if (target.ticket.wake_any()) make_ready(target);  // K5
+      return true;
+  }
+}
+
+// --- waiting in a receive --------------------------------------------------------------------------------------------
+
+bool ReceiveWait::more_slow(Item** at) {
+  Process& p = process_;
+  for (;;) {
+    if (p.mailbox.has_any()) {
+      p.deliver(true);
+      p.act_on_doom();
+      if (*at != nullptr) return true;
+    }
+    if (expired_ || bound_.is_poll()) return false;  // D-R2: looked at before every park
+    if (p.doomed) [[unlikely]] {
+      p.act_on_doom();
+      if (p.deferring == 0) return false;  // dying, and its stack unwinds already
+    }
+    const bool timed = !bound_.is_forever();
+    if (timed && !ensure_timer(p)) [[unlikely]]
+      throw_exit(p, reason::system_limit);
+    if (!p.mailbox.park()) continue;
+    if (timed && !armed_) arm();
+    if (parked(at)) return true;
+  }
+}
+
+// The wait was ended by a timer or a signal, or by a message for an earlier tenant of the slot.
+void ReceiveWait::woken_without(Item* item) noexcept {
+  if (item != nullptr) {
+    process_.mailbox.consume();
+    drop_item(item);
+  }
+  if (armed_ && process_.fired == process_.timed.load(relaxed))
+    expired_ = true;  // relaxed: only this process changes it
+}
+
+void ReceiveWait::disarm_elsewhere() noexcept { erlking::disarm_timer(process_, process_.timed.load(relaxed)); }
+
+// --- waiting for an answer, for room, for time -----------------------------------------------------------------------
+
+void TicketWait::begin_port() noexcept {
+  if (bound_.is_forever()) return;
+  deadline_ = bound_.is_absolute() ? bound_.ns() : base::after(process_.system->now(), bound_.ns());
+}
+
+void TicketWait::disarm_elsewhere() noexcept { erlking::disarm_timer(process_, number_ | Process::kTicketTimer); }
+
+bool TicketWait::expired() const noexcept {
+  if (bound_.is_forever()) return false;
+  if (process_.is_port()) return process_.system->now() >= deadline_;
+  return process_.fired == (number_ | Process::kTicketTimer);
+}
+
+void TicketWait::arm() noexcept {
+  if (armed_) return;
+  armed_ = process_.ticket.arm(number_);
+}
+
+void TicketWait::disarm() noexcept {
+  if (!armed_) return;
+  armed_ = false;
+  if (!process_.ticket.disarm(number_)) sleep();  // a wake is under way: use it up
+}
+
+void TicketWait::sleep() noexcept {
+  if (!process_.is_port()) {
+    process_.worker->suspend(process_);
+    process_.budget = Process::kBudget;
+    return;
+  }
+  while (process_.port_woken.load(base::acquire) == 0) {  // [port]
+    Nanos left = base::kForever;
+    if (!bound_.is_forever()) {
+      left = deadline_ - process_.system->now();
+      if (left <= 0) {
+        if (process_.ticket.disarm(number_)) return;
+        left = base::kForever;  // somebody was quicker: the wake comes
+      }
+      if (process_.system->clock.is_manual()) left = 1'000'000;  // time passes by hand: look now and then
+    }
+    base::futex_wait(process_.port_woken, 0, left);
+  }
+  process_.port_woken.store(0, relaxed);
+}
+
+TicketWait::Ended TicketWait::wait_slow(bool woken) {
+  Process& p = process_;
+  if (woken && p.ticket.state() == Ticket<base::Real>::open && !expired()) return Ended::opened;
+  for (;;) {
+    if (!armed_) {
+      const auto state = p.ticket.state();
+      if (state == Ticket<base::Real>::done) {
+        over_ = true;
+        return Ended::answered;
+      }
+      if (state == Ticket<base::Real>::claim) {
+        base::Real::pause();
+        continue;
+      }
+      if (expired() || bound_.is_poll()) return Ended::expired;
+    }
+    if (!p.is_port()) {
+      if (!timer_ && !bound_.is_forever()) {
+        if (!ensure_timer(p)) [[unlikely]] {
+          throw_exit(p, reason::system_limit);
+        }
+        arm_timer();
+      }
+      arm();
+      if (!armed_) continue;                 // answered meanwhile
+      if (p.mailbox.has_signal_seq_cst()) {  // K5
+        disarm();
+        p.deliver(true);
+        p.act_on_doom();
+        if (p.doomed && p.deferring == 0) return Ended::expired;  // dying, and its stack unwinds already
+        continue;
+      }
+      p.wake_waiters_if_any();  // B6; arm()'s locked CAS orders consumed before waiters (x86)
+    } else {
+      arm();
+      if (!armed_) continue;
+      if (p.mailbox.has_signal_seq_cst()) {  // K5: the port's user looks at it
+        disarm();
+        return Ended::opened;
+      }
+    }
+    sleep();
+    armed_ = false;
+    if (p.ticket.state() == Ticket<base::Real>::open && !expired()) return Ended::opened;
+  }
+}
+
+bool TicketWait::revoke() noexcept {
+  if (over_) return true;
+  for (;;) {
+    switch (process_.ticket.state()) {
+      case Ticket<base::Real>::idle:
+        return false;
+      case Ticket<base::Real>::open:
+        if (process_.ticket.revoke(number_)) return false;
+        break;
+      case Ticket<base::Real>::armed:
+        disarm();
+        break;
+      case Ticket<base::Real>::claim:
+        base::Real::pause();
+        break;
+      case Ticket<base::Real>::done:
+        over_ = true;
+        return true;
+    }
+  }
+}
+
+namespace {
+
+void link_waiter(Process& target, Waiter& waiter) noexcept {
+  waiter.prev = target.waiters_tail;
+  waiter.next = nullptr;
+  waiter.linked = true;
+  if (target.waiters_tail != nullptr) target.waiters_tail->next = &waiter;
+  target.waiters_tail = &waiter;
+  // seq_cst even when it is not the first: the receiver's look must not miss the list [mailbox-waiters]
+  target.waiters.store(waiter.prev == nullptr ? &waiter : target.waiters.load(relaxed), base::seq_cst);
+}
+
+void unlink_waiter(Process& target, Waiter& waiter) noexcept {
+  if (!waiter.linked) return;
+  waiter.linked = false;
+  (waiter.next != nullptr ? waiter.next->prev : target.waiters_tail) = waiter.prev;
+  if (waiter.prev != nullptr) {
+    waiter.prev->next = waiter.next;
+  } else {
+    target.waiters.store(waiter.next, base::seq_cst);
+  }
+}
+
+// PROTOCOL B1–B7 and PROTOCOL_VARIANT D-B1–5. attempt(waiting) pushes, or asks whether a push would find room.
+template <class Attempt>
+Push attempt_until(Process& target, Process& sender, const Bound& until, Attempt&& attempt) {
+  struct Leave {
+    Process& target;
+    Waiter waiter;
+    ~Leave() {
+      base::SpinLockGuard lock(target.waiters_lock);  // B4: before the frame is left
+      unlink_waiter(target, waiter);
+    }
+  };
+  for (;;) {
+    TicketWait wait(sender, until, nullptr);
+    auto ended = TicketWait::Ended::opened;
+    {
+      Leave place{target, {.process = &sender, .number = wait.number()}};
+      wait.arm();  // B1: before the node is visible
+      Push pushed;
+      {
+        base::SpinLockGuard lock(target.waiters_lock);
+        link_waiter(target, place.waiter);
+        pushed = attempt(true);  // B2
+        if (pushed != Push::full) unlink_waiter(target, place.waiter);
+      }
+      if (pushed != Push::full) {
+        if (pushed == Push::woke) make_ready(target);
+        wait.disarm();
+        return pushed;
+      }
+      ended = wait.wait();
+    }
+    const Push pushed = attempt(false);
+    if (pushed == Push::woke) make_ready(target);
+    if (pushed != Push::full || ended == TicketWait::Ended::expired) return pushed;
+  }
+}
+
+}  // namespace
+
+Bound deadline_of(const System& system, const Bound& bound) noexcept {
+  if (bound.is_forever() || bound.is_absolute()) return bound;
+  return Bound(base::to_time_point(base::after(system.now(), bound.ns())));
+}
+
+Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound) {
+  Process& target = system.process(to);
+  return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
+    return waiting ? target.mailbox.push_message<true>(item, to.id) : target.mailbox.push_message(item, to.id);
+  });
+}
+
+Push wait_for_room(System& system, Process& sender, Pid to, const Bound& bound) {
+  Process& target = system.process(to);
+  return attempt_until(target, sender, deadline_of(system, bound), [&](bool) { return target.mailbox.probe(to.id); });
+}
+
+// --- death -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void report_crash(const Process& process) noexcept {
+  try {
+    base::log(base::Level::error, "process",
+              fmt::format("{} {} crashed in {}: {}", to_string(process.pid()),
+                          process.system->registry.name_of(process.pid()), process.entry, process.reason.report()));
+  } catch (...) {  // no memory for the report: the exit itself goes on
+  }
+}
+
+void tell_relations(Process& process) noexcept {
+  System& system = *process.system;
+  Relations& relations = *process.relations;
+  for (auto& [id, link] : relations.links.take_all()) {
+    if (link.pending != 0) {
+      drop_signal(link.exit);
+      continue;
+    }
+    signal_body(*link.exit).reason = process.reason;
+    send_or_drop(system, link.exit, Pid{id});
+  }
+  for (auto& [ref, item] : relations.watchers.take_all()) {
+    const Pid watcher = signal_body(*item).from;
+    become(*item, SignalKind::down, process.pid());
+    signal_body(*item).reason = process.reason;
+    send_or_drop(system, item, watcher);
+  }
+  for (auto& [ref, monitor] : relations.monitors.take_all()) {  // 4.8
+    void* block = heap().allocate(gc::size_class(kSignalBytes));
+    if (block == nullptr) break;  // their record of us is advisory
+    send_or_drop(system, make_signal(block, SignalKind::demonitor, process.pid(), ref), monitor.target);
+  }
+  process.relations.reset();
+}
+
+}  // namespace
+
+void finish_process(Process& process) noexcept {
+  process.exiting = true;
+  System& system = *process.system;
+  if (process.reason.is_exception()) report_crash(process);
+  if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
+  Item* item = reversed(process.mailbox.close());
+  if (process.named.load(base::seq_cst)) {  // [named] N1
+    system.registry.remove(process.pid());
+    process.named.store(false, base::relaxed);  // relaxed: who sets it from now on finds the slot closed
+  }
+  if (Item* direct = process.mailbox.take_direct()) drop_item(direct);
+  while (process.inbox_head != nullptr) {
+    Item* const taken = process.inbox_head;
+    process.inbox_head = taken->next;
+    drop_item(taken);
+  }
+  process.inbox_tail = &process.inbox_head;
+  while (item != nullptr) {
+    Item* const following = item->next;
+    const bool mine = item->stamp == process.pid().id;
+    if (item->type != nullptr) {
+      drop_item(item);  // a request answers its caller as it is destroyed
+    } else if (mine && (signal_kind(*item) == SignalKind::unlink || signal_kind(*item) == SignalKind::demonitor)) {
+      execute(process, item);  // who took its interest back before is not told
+    } else {
+      refuse_signal(system, item, Pid{item->stamp}, mine ? process.reason : reason::noproc);
+    }
+    item = following;
+  }
+  if (process.relations != nullptr) tell_relations(process);
+  process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now
+  if (process.ticket.state() != Ticket<base::Real>::idle && process.ticket.state() != Ticket<base::Real>::done) {
+    // Its stack was given up in the middle of a wait: nobody may write into it from now on.
+    for (bool over = false; !over;) {
+      const auto state = process.ticket.state();
+      const std::uint64_t number = process.ticket.number();
+      over = state == Ticket<base::Real>::idle || state == Ticket<base::Real>::done ||
+             (state == Ticket<base::Real>::open && process.ticket.revoke(number));
+      if (state == Ticket<base::Real>::armed && !process.ticket.disarm(number)) process.worker->suspend(process);
+      base::Real::pause();
+    }
+  }
+  if (process.timer != nullptr) {
+    erlking::disarm_timer(process, ~std::uint64_t{0});
+    if (process.timer != nullptr) {
+      heap().free(std::exchange(process.timer, nullptr), gc::size_class(sizeof(sched::TimerNode)));
+    }
+  }
+  Core& core = core_of(process);
+  core.exited.store(core.exited.load(relaxed) + 1, relaxed);
+  core.retire(process);
+}
+
+}  // namespace detail
+
+// --- Core ------------------------------------------------------------------------------------------------------------
+
+Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index)
+    : Worker(scheduler, policy, system.clock, index, system.stacks),
+      heap(*system.collector),
+      slots(system.table),
+      system_(system) {}
+
+void Core::thread_started() noexcept {
+  ek_thread_heap = &heap;
+  ek_thread_core = this;
+}
+
+void Core::thread_stopping() noexcept {
+  ek_thread_heap = nullptr;
+  ek_thread_core = nullptr;
+}
+
+sched::Fired Core::fire(sched::TimerNode& node) noexcept {
+  Process& process = *reinterpret_cast<Process*>(node.target);
+  if ((node.kind & detail::kTimerKindMask) == detail::kReceiveTimer) {
+    if (process.timed.load(relaxed) != node.number) return sched::Fired::done;  // R2: given up; relaxed: see arm()
+    if (!process.mailbox.wake()) return sched::Fired::again;                    // R2: between arming and parking
+    process.fired = node.number;
+  } else {
+    using Look = Ticket<base::Real>::Look;
+    const Look look = process.ticket.look(node.number);
+    if (look == Look::stale) return sched::Fired::done;
+    if (look == Look::not_armed || !process.ticket.wake(node.number)) return sched::Fired::again;
+    process.fired = node.number | Process::kTicketTimer;
+  }
+  enqueue(process);
+  return sched::Fired::done;
+}
+
+void Core::discard(sched::TimerNode& node) noexcept { heap.free(&node, gc::size_class(sizeof(sched::TimerNode))); }
+
+void Core::reap(sched::Task& task) noexcept {
+  Process& process = static_cast<Process&>(task);
+#if defined(__SANITIZE_THREAD__)
+  __tsan_destroy_fiber(process.fiber.tsan);
+  process.fiber.tsan = nullptr;
+#endif
+  policy().retire(process);
+  stacks().give_class(std::exchange(process.stack, {}), process.stack_class);
+  process.reason = {};
+  slots.give(process);
+}
+
+}  // namespace erlking

@@ -1,0 +1,421 @@
+// Process: the control block — a Task with a mailbox, relations to other processes, and one catch at the bottom.
+// Slots are type-stable: their memory is a Process for the runtime's whole life, so a stale pid, timer or waiter may
+// still be looked at; mailbox ids, ticket numbers and timer numbers never come back.
+//
+//   Who may touch what: `mailbox`, `waiters`, `ticket`, `home`, `refused` — anyone, as their headers say. All else
+//   belongs to the process while it runs, to whoever won the right to make it ready while it waits, to its worker while
+//   it dies. Safe points (where a signal acts): every send, receive, call, wait and yield.
+//
+//   D1  Death: names released; mailbox closed and drained; EXITs and DOWNs; waiting senders woken; ticket closed;
+//       stack left; slot freed. Whoever sees an EXIT or DOWN finds the name free (SEMANTICS 1.8).
+//   D2  A lethal signal is thrown on the process's own stack as it reaches a safe point, so destructors run. A catch
+//       (...) that swallows it meets it again at the next. It is not thrown while the stack unwinds, nor under a
+//       DeferKill.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/mutex.h"
+#include "gc/gc.h"
+#include "runtime/bound.h"
+#include "runtime/mailbox.h"
+#include "runtime/message.h"
+#include "runtime/peer_table.h"
+#include "runtime/pid.h"
+#include "runtime/reason.h"
+#include "runtime/signal.h"
+#include "runtime/ticket.h"
+#include "sched/sched.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace erlking {
+
+struct System;
+
+namespace detail {
+
+/// What `exit(reason)` and lethal signals throw. Not a std::exception: a handler for those does not swallow it.
+struct ProcessExit {};
+
+/// A sender that waits for room in another's mailbox: on its stack, in the receiver's list under the list's lock.
+struct Waiter {
+  Process* process;
+  std::uint64_t number;
+  Waiter *prev = nullptr, *next = nullptr;
+  bool linked = false;
+};
+
+struct LinkRecord {
+  Item* exit = nullptr;       // the EXIT owed to the peer, prepaid
+  std::uint64_t pending = 0;  // number of an unlink not yet acknowledged; 0: active (SEMANTICS 3.8)
+};
+struct MonitorRecord {
+  Pid target;
+};
+
+/// What most processes do without.
+struct Relations {
+  PeerTable<LinkRecord> links;        // by pid
+  PeerTable<MonitorRecord> monitors;  // by ref: ours
+  PeerTable<Item*> watchers;          // by ref: the MONITOR, to become the DOWN
+  std::uint64_t unlinks = 0;
+};
+
+}  // namespace detail
+
+/// A function to run and where it lies on the new stack.
+struct Start {
+  void (*run)(void*) = nullptr;
+  void (*destroy)(void*) noexcept = nullptr;
+  void* closure = nullptr;
+};
+
+class Process final : public sched::Task {
+ public:
+  using Inbox = Mailbox<base::Real, Item>;
+
+  // --- what senders touch: one line with Task::sp, link, home ---
+  Inbox mailbox;
+  std::atomic<detail::Waiter*> waiters{nullptr};  // head of the list of waiting senders
+
+  // --- the process's own ---
+  alignas(base::kCacheLine) Item* inbox_head = nullptr;  // taken, not yet received; delivery order
+  Item** inbox_tail = &inbox_head;
+  std::uint64_t fired = 0;              // the wait whose timer ended it (kTicketTimer | number for tickets)
+  std::atomic<std::uint64_t> timed{0};  // number of the last timed receive; read by timers
+  sched::TimerNode* timer = nullptr;    // reused from wait to wait
+  std::int32_t budget = kBudget;        // operations until it lets others run
+  bool trapping = false;                // trap_exit
+  bool doomed = false;                  // a lethal signal has taken effect: `reason` is final (1.10)
+  bool exiting = false;                 // the bottom catch has been reached
+  bool leaving = false;                 // exit(reason) has been thrown
+  bool waiting = false;                 // while deliver() executes signals: see there
+  std::uint8_t deferring = 0;           // DeferKill scopes
+  std::uint32_t received = 0;           // messages, modulo 2^32
+
+  // --- waits and answers ---
+  alignas(base::kCacheLine) Ticket<base::Real> ticket;
+  void* cell = nullptr;                    // where the answer goes; written before ticket.begin()
+  detail::Waiter* waiters_tail = nullptr;  // under waiters_lock
+  base::SpinLock waiters_lock;
+  std::atomic<std::uint32_t> port_woken{0};  // a port's futex
+  std::atomic<std::uint32_t> refused{0};     // messages refused for want of room; any sender
+  Reason reason;                             // once doomed or exiting
+  std::unique_ptr<detail::Relations> relations;
+  std::atomic<bool> named{false};  // has, or had, a name (N1)
+
+  // --- birth ---
+  alignas(base::kCacheLine) System* system = nullptr;
+  Start start;
+  Pid parent;
+  std::string_view entry;        // the function's type, as process_info shows it
+  std::uint64_t reductions = 0;  // operations, in budgets
+  std::uint32_t slot = 0;
+  std::uint8_t stack_class = 0;
+
+  static constexpr std::int32_t kBudget = 2000;
+  static constexpr std::uint64_t kTicketTimer = std::uint64_t{1} << 63;
+
+  Pid pid() const noexcept { return Pid{mailbox.id()}; }
+  /// Stands for a thread that is no process: it can wait for answers, and never runs.
+  bool is_port() const noexcept { return worker == nullptr; }
+
+  // --- receiving; the process itself ---
+
+  /// Takes `*at` out of the list: it has left the mailbox (M4).
+  Item* take_out(Item** at) noexcept {
+    Item* const item = *at;
+    *at = item->next;
+    __builtin_prefetch(item->next);  // likely to be next, and by now out of the first cache
+    if (inbox_tail == &item->next) inbox_tail = at;
+    if ((item->flags & Item::kCounted) != 0) [[likely]]
+      mailbox.consume();
+    ++received;
+    return item;
+  }
+  void append(Item* item) noexcept {
+    item->next = nullptr;
+    *inbox_tail = item;
+    inbox_tail = &item->next;
+  }
+  /// Delivers what has been accepted: executes signals, appends messages, drops what was for an earlier tenant.
+  /// Never throws: a lethal signal sets `doomed`. `in_wait`: what process_info tells whoever asks just now.
+  void deliver(bool in_wait = false) noexcept;
+
+  /// A safe point.
+  void checkpoint() {
+    if (mailbox.has_signal() || doomed || --budget <= 0) [[unlikely]]
+      checkpoint_slow();
+  }
+  /// Throws what has been decided, if it may (D2).
+  void act_on_doom();
+
+  // --- waiting ---
+
+  /// Ends every wait for room here that room can end (PROTOCOL_VARIANT D-B1..3).
+  void wake_waiters() noexcept;
+  void wake_waiters_if_any() noexcept {
+    if (waiters.load(base::seq_cst) != nullptr) [[unlikely]]
+      wake_waiters();
+  }
+
+ private:
+  void checkpoint_slow();
+};
+
+static_assert(offsetof(sched::Task, sp) == 64);
+
+/// The running process; the caller must be one.
+[[gnu::always_inline]] inline Process& self_process() noexcept { return *static_cast<Process*>(sched::current()); }
+namespace detail {
+[[noreturn]] void not_a_process(const char* operation);
+}
+/// The same with a check that says what is wrong (std::logic_error).
+[[gnu::always_inline]] inline Process& require_process(const char* operation) {
+  sched::Task* const task = sched::current();
+  if (task == nullptr) [[unlikely]]
+    detail::not_a_process(operation);
+  return static_cast<Process&>(*task);
+}
+
+namespace detail {
+
+/// Makes `process`, whose wait the caller ended, runnable.
+void make_ready(Process& process) noexcept;
+
+extern "C" {
+extern __thread gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec")));
+}
+/// The heap of this thread: a worker's, or the outside heap while an outside thread holds it. The load is never merged
+/// with one before a switch.
+[[gnu::always_inline]] inline gc::Local& heap() noexcept {
+  gc::Local* local;
+  asm volatile(
+      "movq ek_thread_heap@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(local));
+  return *local;
+}
+
+/// Pushes a signal and wakes whom it wakes. False: closed: the caller keeps it.
+bool push_signal(System& system, Item* item, Pid to) noexcept;
+
+/// Accounts for the death of the running process and leaves it for good; its stack has been unwound (or given up).
+[[noreturn]] void finish_process(Process& process) noexcept;
+
+/// A wait of the running process in a receive: arms its timer at the first park, disarms it at the end.
+class ReceiveWait {
+ public:
+  ReceiveWait(Process& process, const Bound& bound) noexcept : process_(process), bound_(bound) {}
+  ~ReceiveWait() { end(); }
+  ReceiveWait(const ReceiveWait&) = delete;
+  ReceiveWait& operator=(const ReceiveWait&) = delete;
+
+  /// Called when the list ends at `at`: true: *at is a message now; false: the bound has passed.
+  [[gnu::always_inline]] bool more(Item** at) {
+    // The way of a process that finds its mailbox empty and is sent a message: park, timer, switch, direct.
+    Process& p = process_;
+    const bool timed = !bound_.is_forever();
+    if ((timed && (p.timer == nullptr || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]] {
+      return more_slow(at);
+    }
+    if (timed) arm();
+    return parked(at) || more_slow(at);
+  }
+  /// The wait is over; again or not begun: nothing.
+  void end() noexcept {
+    if (armed_) disarm();
+  }
+
+ private:
+  bool more_slow(Item** at);
+  void arm() noexcept;
+  void disarm() noexcept;
+  void disarm_elsewhere() noexcept;
+
+  /// Parked: sleeps; true if a message was handed over.
+  [[gnu::always_inline]] bool parked([[maybe_unused]] Item** at) {
+    Process& p = process_;
+    p.wake_waiters_if_any();  // D-B1: after the park
+    p.worker->suspend(p);
+    p.budget = Process::kBudget;
+    Item* const item = p.mailbox.take_direct();
+    if (item != nullptr && item->stamp == p.mailbox.id()) [[likely]] {
+      p.append(item);
+      EK_DCHECK(*at == item);
+      return true;
+    }
+    woken_without(item);
+    return false;
+  }
+  void woken_without(Item* item) noexcept;
+
+  Process& process_;
+  const Bound bound_;
+  bool armed_ = false;
+  bool expired_ = false;
+};
+
+/// What a timer's `kind` says: which wait it is for, and whose wheel it is in.
+inline constexpr std::uint32_t kReceiveTimer = 0, kTicketTimer = 1, kTimerKindMask = 0xff;
+inline constexpr unsigned kTimerOwnerShift = 8;
+
+/// Arms the process's timer node on its worker's wheel.
+inline void arm_timer(Process& process, std::uint32_t kind, std::uint64_t number, const Bound& bound) noexcept {
+  sched::TimerNode& node = *process.timer;
+  sched::Worker& worker = *process.worker;
+  node.target = reinterpret_cast<std::uintptr_t>(&process);
+  node.number = number;
+  node.kind = kind | static_cast<std::uint32_t>(worker.index()) << kTimerOwnerShift;
+  if (bound.is_absolute()) [[unlikely]] {
+    worker.wheel().arm_at(node, bound.ns());
+  } else {
+    worker.wheel().arm_after(node, bound.ns());
+  }
+}
+
+inline void ReceiveWait::arm() noexcept {
+  const std::uint64_t number = process_.timed.load(base::relaxed) + 1;
+  process_.timed.store(number, base::relaxed);  // relaxed: a timer that reads an old one wakes us for nothing at worst
+  arm_timer(process_, kReceiveTimer, number, bound_);
+  armed_ = true;
+}
+
+inline void ReceiveWait::disarm() noexcept {
+  armed_ = false;
+  sched::TimerNode& node = *process_.timer;
+  sched::Worker& worker = *process_.worker;
+  if (node.kind >> kTimerOwnerShift == worker.index()) [[likely]]
+    return worker.wheel().cancel(node);
+  disarm_elsewhere();
+}
+
+/// Waits on the running process's ticket (or a port's): for an answer, room, or just time.
+class TicketWait {
+ public:
+  /// Begins a wait for an answer written to `cell`.
+  TicketWait(Process& process, const Bound& bound, void* cell) noexcept;
+  /// Revokes it; if an answer is being written, waits those few instructions (then answered() is true).
+  ~TicketWait();
+  TicketWait(const TicketWait&) = delete;
+  TicketWait& operator=(const TicketWait&) = delete;
+
+  std::uint64_t number() const noexcept { return number_; }
+  enum class Ended : std::uint8_t { answered, opened, expired };
+  /// Sleeps until answered, opened by a waker, or past the bound. Executes signals; a lethal one is thrown, with the
+  /// ticket still open (the destructor revokes). `armed`: arm() has been called already.
+  [[gnu::always_inline]] Ended wait() {
+    // The way of a process that asks and is answered: timer, arm, switch, done.
+    Process& p = process_;
+    if (timer_ || armed_ || bound_.is_poll() || bound_.is_forever() || p.timer == nullptr || p.is_port() || p.doomed ||
+        !p.ticket.arm(number_)) [[unlikely]] {
+      return wait_slow();
+    }
+    armed_ = true;
+    arm_timer();
+    if (p.mailbox.has_signal_seq_cst() || p.waiters.load(base::seq_cst) != nullptr) [[unlikely]]
+      return wait_slow();
+    p.worker->suspend(p);
+    p.budget = Process::kBudget;
+    armed_ = false;
+    if (p.ticket.state() != Ticket<base::Real>::done) [[unlikely]]
+      return wait_slow(true);
+    over_ = true;
+    return Ended::answered;
+  }
+  /// Arms before the ticket is shown to wakers (B1).
+  void arm() noexcept;
+  /// Takes an arm() back without sleeping, using up a wake under way.
+  void disarm() noexcept;
+  /// No answer is taken from now on. True: one had arrived, and lies in the cell.
+  bool revoke() noexcept;
+  bool expired() const noexcept;
+
+ private:
+  Ended wait_slow(bool woken = false);
+  void arm_timer() noexcept;
+  void sleep() noexcept;
+  void begin_port() noexcept;
+  void disarm_timer() noexcept;
+  void disarm_elsewhere() noexcept;
+
+  Process& process_;
+  const Bound bound_;
+  const std::uint64_t number_;
+  base::Nanos deadline_ = 0;  // a port's
+  bool armed_ = false;
+  bool timer_ = false;
+  bool over_ = false;
+};
+
+inline TicketWait::TicketWait(Process& process, const Bound& bound, void* cell) noexcept
+    : process_(process), bound_(bound), number_((process.cell = cell, process.ticket.begin())) {
+  if (process_.is_port()) [[unlikely]]
+    begin_port();
+}
+
+inline TicketWait::~TicketWait() {
+  if (!over_) [[unlikely]]
+    revoke();
+  if (timer_) [[likely]]
+    disarm_timer();
+}
+
+inline void TicketWait::arm_timer() noexcept {
+  detail::arm_timer(process_, kTicketTimer, number_, bound_);
+  timer_ = true;
+}
+
+inline void TicketWait::disarm_timer() noexcept {
+  sched::TimerNode& node = *process_.timer;
+  sched::Worker& worker = *process_.worker;
+  if (node.kind >> kTimerOwnerShift == worker.index()) [[likely]]
+    return worker.wheel().cancel(node);
+  disarm_elsewhere();
+}
+
+/// Delivers `item` (kCounted) to `to`, waiting for room at most `bound`. full: no room in time.
+Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound);
+/// Waits until `to` has room (queued), at most `bound` (full), or is gone (closed). Somebody else may take the room.
+Push wait_for_room(System& system, Process& sender, Pid to, const Bound& bound);
+/// The bound as an instant, counted from now.
+Bound deadline_of(const System& system, const Bound& bound) noexcept;
+
+/// Who answers a ticket: writes through `write` iff the ticket still waits for `number`.
+template <class Write>
+bool answer_ticket(Process& asker, std::uint64_t number, Write&& write) noexcept {
+  using Claim = Ticket<base::Real>::Claim;
+  const Claim claim = asker.ticket.claim_answer(number);
+  if (claim == Claim::lost) return false;
+  write(asker.cell);
+  asker.ticket.finish(number);
+  if (claim == Claim::won_armed) make_ready(asker);
+  return true;
+}
+
+}  // namespace detail
+
+/// While one lives, the process is not killed at safe points: for waits in destructors, which must not be left by a
+/// throw. What was decided meanwhile takes effect at the first safe point after. Of one process; nests to 255.
+class DeferKill {
+ public:
+  DeferKill() noexcept : process_(static_cast<Process*>(sched::current())) {
+    if (process_ != nullptr) ++process_->deferring;
+  }
+  ~DeferKill() {
+    if (process_ != nullptr) --process_->deferring;
+  }
+  DeferKill(const DeferKill&) = delete;
+  DeferKill& operator=(const DeferKill&) = delete;
+
+ private:
+  Process* process_;
+};
+
+}  // namespace erlking

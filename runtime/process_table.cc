@@ -1,0 +1,82 @@
+#include "runtime/process_table.h"
+
+#include <algorithm>
+#include <new>
+#include <sys/mman.h>
+
+namespace erlking::detail {
+
+namespace {
+constexpr std::size_t kBytes = std::size_t{ProcessTable::kSlots} * sizeof(Process);
+}
+
+ProcessTable::ProcessTable(std::uint32_t max, unsigned tag) noexcept : max_(std::min(max, kSlots)), tag_(tag) {
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory != MAP_FAILED) base_ = static_cast<Process*>(memory);
+}
+
+ProcessTable::~ProcessTable() {
+  if (base_ == nullptr) return;
+  for (std::uint32_t i = 0; i < used(); ++i) base_[i].~Process();
+  munmap(base_, kBytes);
+}
+
+std::uint32_t ProcessTable::take(std::uint32_t* out, std::uint32_t n) noexcept {
+  base::MutexLock lock(mutex_);
+  std::uint32_t given = 0;
+  while (given < n && ring_size_ != 0) {
+    out[given++] = ring_[ring_head_];
+    ring_head_ = (ring_head_ + 1) % ring_.size();
+    --ring_size_;
+  }
+  std::uint32_t used = used_.load(base::relaxed);
+  try {
+    // Room for every slot there is, so that give() never allocates.
+    const std::size_t wanted = std::min<std::size_t>(max_, used + n - given);
+    if (ring_.size() < wanted) {
+      std::vector<std::uint32_t> larger(std::min<std::size_t>(max_, std::max<std::size_t>(wanted, ring_.size() * 2)));
+      for (std::size_t i = 0; i < ring_size_; ++i) larger[i] = ring_[(ring_head_ + i) % ring_.size()];
+      ring_ = std::move(larger);
+      ring_head_ = 0;
+    }
+  } catch (const std::bad_alloc&) {
+    return given;
+  }
+  while (given < n && used < max_) {
+    Process* const process = new (&base_[used]) Process;
+    process->slot = used;
+    out[given++] = used++;
+  }
+  used_.store(used, base::release);  // used()'s acquire: the slots below are constructed
+  return given;
+}
+
+void ProcessTable::give(const std::uint32_t* slots, std::uint32_t n) noexcept {
+  base::MutexLock lock(mutex_);
+  for (std::uint32_t i = 0; i < n; ++i) {
+    ring_[(ring_head_ + ring_size_++) % ring_.size()] = slots[i];
+  }
+}
+
+SlotCache::~SlotCache() {
+  while (size_ != 0) spill();
+}
+
+bool SlotCache::refill() noexcept {
+  std::uint32_t batch[kBatch];
+  const std::uint32_t n = table_.take(batch, kBatch);
+  for (std::uint32_t i = 0; i < n; ++i) slots_[(head_ + size_++) % kSize] = batch[i];
+  return n != 0;
+}
+
+void SlotCache::spill() noexcept {
+  std::uint32_t batch[kBatch];
+  std::uint32_t n = 0;
+  while (n < kBatch && size_ != 0) {
+    batch[n++] = slots_[head_++ % kSize];
+    --size_;
+  }
+  table_.give(batch, n);
+}
+
+}  // namespace erlking::detail

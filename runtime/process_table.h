@@ -1,0 +1,90 @@
+// ProcessTable: the slots processes live in. One reserved stretch of address space for every slot a pid can name, so
+// that a pid leads to its slot by a multiplication, without a bound check, a lookup or a lock; memory is committed as
+// slots are first used. Slots are reused oldest first, so an incarnation number (36 bits) lasts.
+//   pid = [incarnation 36][runtime tag 6][slot 22]. A foreign pid finds a slot whose id differs: noproc.
+#pragma once
+
+#include "base/mutex.h"
+#include "runtime/process.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace erlking::detail {
+
+class ProcessTable {
+ public:
+  static constexpr unsigned kSlotBits = 22, kTagBits = 6;
+  static constexpr std::uint32_t kSlots = 1u << kSlotBits;
+  static constexpr std::uint64_t kSlotMask = kSlots - 1;
+  static constexpr std::uint64_t kIncarnation = std::uint64_t{1} << (kSlotBits + kTagBits);
+
+  /// Reserves the address space; false from ok() if the system refuses. At most `max` slots are given out.
+  ProcessTable(std::uint32_t max, unsigned tag) noexcept;
+  ~ProcessTable();
+  ProcessTable(const ProcessTable&) = delete;
+  ProcessTable& operator=(const ProcessTable&) = delete;
+  bool ok() const noexcept { return base_ != nullptr; }
+
+  /// The slot a pid names: whether it is that process is for its mailbox's id to say.
+  Process& at(Pid pid) const noexcept { return base_[pid.id & kSlotMask]; }
+  Process& slot(std::uint32_t index) const noexcept { return base_[index]; }
+
+  /// The pid of the slot's next incarnation.
+  Pid next_pid(const Process& slot) const noexcept {
+    const std::uint64_t id = slot.mailbox.id();
+    return Pid{id == 0 ? (kIncarnation | tag_ << kSlotBits | static_cast<std::uint64_t>(&slot - base_))
+                       : id + kIncarnation};
+  }
+
+  /// Gives out up to `n` free slots, the longest unused first; 0: the limit is reached. Thread-safe.
+  std::uint32_t take(std::uint32_t* out, std::uint32_t n) noexcept;
+  /// Takes slots back. Thread-safe.
+  void give(const std::uint32_t* slots, std::uint32_t n) noexcept;
+
+  /// Slots ever used: at() below this is a Process.
+  std::uint32_t used() const noexcept { return used_.load(base::acquire); }
+  std::uint32_t max() const noexcept { return max_; }
+
+ private:
+  Process* base_ = nullptr;
+  const std::uint32_t max_;
+  const std::uint64_t tag_;
+  base::Mutex mutex_;
+  std::vector<std::uint32_t> ring_;  // free slots, a ring that grows; under mutex_
+  std::size_t ring_head_ = 0, ring_size_ = 0;
+  std::atomic<std::uint32_t> used_{0};
+};
+
+/// A worker's few free slots: first in, first out. Owner only.
+class SlotCache {
+ public:
+  explicit SlotCache(ProcessTable& table) noexcept : table_(table) {}
+  ~SlotCache();
+
+  /// Null: no slot left.
+  Process* take() noexcept {
+    if (size_ == 0 && !refill()) [[unlikely]]
+      return nullptr;
+    Process* const process = &table_.slot(slots_[head_++ % kSize]);
+    --size_;
+    return process;
+  }
+  void give(Process& process) noexcept {
+    if (size_ == kSize) [[unlikely]]
+      spill();
+    slots_[(head_ + size_++) % kSize] = process.slot;
+  }
+
+ private:
+  static constexpr std::uint32_t kSize = 128, kBatch = 32;
+  bool refill() noexcept;
+  void spill() noexcept;
+
+  ProcessTable& table_;
+  std::uint32_t head_ = 0, size_ = 0;
+  std::uint32_t slots_[kSize];
+};
+
+}  // namespace erlking::detail

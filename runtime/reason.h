@@ -1,0 +1,99 @@
+// Reason: why a process ended. A name as OTP's atoms are, an optional detail ({shutdown, Detail} is name "shutdown"
+// with a detail), and for an uncaught exception its type, what() and the addresses of the throw. Immutable and cheap to
+// copy (the common ones allocate nothing), so one death can tell a hundred thousand links. Any thread may hold and
+// compare copies.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace erlking {
+
+class Reason {
+ public:
+  /// `normal`.
+  constexpr Reason() noexcept = default;
+  /// A reason of one's own, e.g. Reason("disk_full", "/var"). Names that are predefined compare equal to those.
+  explicit Reason(std::string_view name, std::string_view detail = {});
+  /// {shutdown, detail}: an orderly end with something to say; not abnormal.
+  static Reason shutdown(std::string_view detail) { return Reason("shutdown", detail); }
+  /// An uncaught exception: name "exception", its demangled type, what() (empty for foreign types), return addresses.
+  static Reason exception(std::string_view type, std::string_view what, std::span<void* const> backtrace);
+
+  Reason(const Reason& other) noexcept : word_(other.word_) { retain(); }
+  constexpr Reason(Reason&& other) noexcept : word_(std::exchange(other.word_, kNormal)) {}
+  Reason& operator=(const Reason& other) noexcept {
+    Reason(other).swap(*this);
+    return *this;
+  }
+  Reason& operator=(Reason&& other) noexcept {
+    Reason(std::move(other)).swap(*this);
+    return *this;
+  }
+  constexpr ~Reason() {
+    if (!is_code(word_)) release();
+  }
+
+  std::string_view name() const noexcept;
+  std::string_view detail() const noexcept;
+  /// Of an exception: its demangled type and what(); empty otherwise.
+  std::string_view type() const noexcept;
+  std::string_view what() const noexcept;
+  /// Return addresses of the throw, innermost first; empty if this is no exception.
+  std::span<void* const> backtrace() const noexcept;
+
+  bool is_exception() const noexcept { return !type().empty(); }
+  /// Not normal, shutdown or {shutdown, _} (SEMANTICS 2.4).
+  bool is_abnormal() const noexcept { return name() != "normal" && name() != "shutdown"; }
+
+  /// One line: name, {name, detail}, or "exception: type: what".
+  std::string to_string() const;
+  /// to_string() and, for an exception, a line per frame with function and offset.
+  std::string report() const;
+
+  /// Equal by name, detail, type and what; the backtrace does not count.
+  friend bool operator==(const Reason& a, const Reason& b) noexcept;
+
+  void swap(Reason& other) noexcept { std::swap(word_, other.word_); }
+
+  struct Body;
+  /// Predefined reasons, in the order of reason.cc's names.
+  enum class Code : std::uint8_t {
+    normal,
+    shutdown,
+    kill,
+    killed,
+    noproc,
+    timeout,
+    system_limit,
+    noconnection,
+    terminate
+  };
+  constexpr explicit Reason(Code code) noexcept : word_(static_cast<std::uintptr_t>(code) << 1 | 1) {}
+
+ private:
+  static constexpr std::uintptr_t kNormal = 1;  // Code::normal
+  static constexpr bool is_code(std::uintptr_t word) noexcept { return (word & 1) != 0; }
+  void retain() const noexcept;
+  void release() noexcept;
+  const Body* body() const noexcept { return reinterpret_cast<const Body*>(word_); }
+
+  std::uintptr_t word_ = kNormal;  // code << 1 | 1, or a counted Body
+};
+
+namespace reason {
+inline constexpr Reason normal{Reason::Code::normal};
+inline constexpr Reason shutdown{Reason::Code::shutdown};
+inline constexpr Reason kill{Reason::Code::kill};  ///< exit(pid, kill) ends it untrappably, as `killed`
+inline constexpr Reason killed{Reason::Code::killed};
+inline constexpr Reason noproc{Reason::Code::noproc};              ///< no such process
+inline constexpr Reason timeout{Reason::Code::timeout};            ///< a receive's bound passed and no clause took it
+inline constexpr Reason system_limit{Reason::Code::system_limit};  ///< no memory, no process slot left
+inline constexpr Reason noconnection{Reason::Code::noconnection};
+inline constexpr Reason terminate{Reason::Code::terminate};  ///< std::terminate: a throw nobody could catch
+}  // namespace reason
+
+}  // namespace erlking

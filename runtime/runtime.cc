@@ -1,0 +1,296 @@
+#include "runtime/runtime.h"
+
+#include "base/log.h"
+#include "runtime/process_wide.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <unordered_map>
+
+extern "C" {
+extern __thread erlking::Core* ek_thread_core __attribute__((tls_model("initial-exec")));
+}
+
+namespace erlking {
+
+using base::Nanos;
+using detail::SignalKind;
+
+namespace {
+
+// A wait of a thread for something no futex tells: short naps, real time.
+constexpr auto kNap = std::chrono::microseconds(50);
+
+std::string range_error(const char* what, std::uint64_t least, std::uint64_t most, std::uint64_t got) {
+  return fmt::format("{} must be {} to {}, not {}", what, least, most, got);
+}
+
+}  // namespace
+
+System::System(Options given)
+    : options(std::move(given)),
+      tag(static_cast<unsigned>(std::max(0, detail::acquire_process_wide()))),
+      clock(options.clock == ClockKind::manual ? base::Clock::Kind::manual : base::Clock::Kind::real),
+      stacks({.max_bytes = options.max_stack_bytes}),
+      table(options.max_processes, tag) {
+  if (options.max_processes < 1 || options.max_processes > detail::ProcessTable::kSlots) {
+    error = range_error("max_processes", 1, detail::ProcessTable::kSlots, options.max_processes);
+    return;
+  }
+  if (!table.ok()) {
+    error = "no address space for the process table (ulimit -v?)";
+    return;
+  }
+  auto heap = gc::make_collector(options.heap, {.max_bytes = options.max_heap_bytes});
+  if (!heap) {
+    error = heap.error();
+    return;
+  }
+  collector = std::move(*heap);
+  outside_heap = std::make_unique<gc::Local>(*collector);
+  outside_slots = std::make_unique<detail::SlotCache>(table);
+  auto made = sched::Scheduler::make(
+      {.policy = options.scheduler, .workers = options.workers, .affinity = options.affinity},
+      [this](sched::Scheduler& owner, sched::Policy& policy, std::uint16_t index) -> std::unique_ptr<sched::Worker> {
+        return std::make_unique<Core>(*this, owner, policy, index);
+      });
+  if (!made) {
+    error = made.error();
+    return;
+  }
+  scheduler = std::move(*made);
+}
+
+System::~System() {
+  scheduler.reset();
+  detail::release_process_wide(static_cast<int>(tag));
+}
+
+std::uint64_t System::alive() const noexcept {
+  // Ends before births: a process counted as ended has been counted as born.
+  std::uint64_t exited = 0;
+  std::uint64_t spawned = 0;
+  for (unsigned i = 0; i < scheduler->size(); ++i) {
+    exited += static_cast<const Core&>(scheduler->worker(i)).exited.load(base::acquire);
+  }
+  for (unsigned i = 0; i < scheduler->size(); ++i) {
+    spawned += static_cast<const Core&>(scheduler->worker(i)).spawned.load(base::acquire);
+  }
+  spawned += outside_spawned.load(base::acquire);
+  return spawned > exited ? spawned - exited : 0;
+}
+
+namespace detail {
+
+OutsideHeap::OutsideHeap(System& system) : system_(system), before_(ek_thread_heap) {
+  held_ = ek_thread_core == nullptr || &ek_thread_core->system() != &system;
+  if (!held_) return;
+  system_.outside_mutex.lock();
+  ek_thread_heap = system_.outside_heap.get();
+}
+
+OutsideHeap::~OutsideHeap() {
+  if (!held_) return;
+  ek_thread_heap = before_;
+  system_.outside_mutex.unlock();
+}
+
+Port::Port(System& system) : system_(system) {
+  {
+    base::MutexLock lock(system.outside_mutex);
+    process_ = system.outside_slots->take();
+  }
+  if (process_ == nullptr) return;
+  process_->system = &system;
+  process_->worker = nullptr;
+  process_->port_woken.store(0, base::relaxed);                      // relaxed: this thread's until a ticket is shown
+  process_->mailbox.reopen(system.table.next_pid(*process_).id, 1);  // for signals: the DOWN it may wait for
+}
+
+Port::~Port() {
+  if (process_ == nullptr) return;
+  OutsideHeap heap_scope(system_);
+  for (Item* item = process_->mailbox.close(); item != nullptr;) {
+    Item* const following = item->next;
+    if (item->type != nullptr) {
+      drop_item(item);
+    } else {
+      destroy_signal(*item);
+      heap().free_bytes(item, item->bytes);
+    }
+    item = following;
+  }
+  system_.outside_slots->give(*process_);
+}
+
+}  // namespace detail
+
+Runtime::Runtime(Options options) : system_(std::make_unique<System>(std::move(options))) {
+  if (!system_->error.empty()) throw std::invalid_argument("erlking: " + system_->error);
+  if (!system_->scheduler->start()) throw std::runtime_error("erlking: the system gives no threads for the workers");
+}
+
+Runtime::~Runtime() { stop(); }
+
+int Runtime::report_no_start(SpawnError error) {
+  base::log(base::Level::error, "runtime", fmt::format("the first process could not be made: {}", to_string(error)));
+  stop();
+  return 1;
+}
+
+int Runtime::finish(const Reason& why) {
+  const bool well = !why.is_abnormal();
+  if (!well) base::log(base::Level::error, "runtime", fmt::format("the first process ended: {}", why.to_string()));
+  return stop() && well ? 0 : 1;
+}
+
+namespace {
+
+// False: it was gone already; nothing is left of the signal.
+bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_t ref, const Reason& reason, Pid to) {
+  detail::OutsideHeap heap_scope(system);
+  void* block = detail::heap().allocate(gc::size_class(detail::kSignalBytes));
+  if (block == nullptr) throw std::bad_alloc();
+  Item* const item = detail::make_signal(block, kind, from, ref);
+  detail::signal_body(*item).reason = reason;
+  if (detail::push_signal(system, item, to)) return true;
+  detail::destroy_signal(*item);
+  detail::heap().free_bytes(item, item->bytes);
+  return false;
+}
+
+}  // namespace
+
+std::optional<Reason> Runtime::wait(Pid pid, Bound bound) {
+  detail::Port port(*system_);
+  if (port.process() == nullptr) throw std::runtime_error("erlking: no process slot left to wait with");
+  Process& process = *port.process();
+  const std::uint64_t ref = 1;  // the port's only monitor
+  if (!signal_from_outside(*system_, SignalKind::monitor, process.pid(), ref, reason::normal, pid))
+    return reason::noproc;
+  detail::TicketWait wait(process, bound, nullptr);
+  while (!process.mailbox.has_signal_seq_cst()) {
+    if (wait.wait() == detail::TicketWait::Ended::expired && !process.mailbox.has_signal_seq_cst()) return std::nullopt;
+  }
+  std::optional<Reason> why;
+  bool signals = false;
+  detail::OutsideHeap heap_scope(*system_);
+  for (Item* item = process.mailbox.take(&signals); item != nullptr;) {
+    Item* const following = item->next;
+    if (item->type != nullptr) {
+      detail::drop_item(item);
+    } else {
+      if (detail::signal_kind(*item) == SignalKind::down) why = detail::signal_body(*item).reason;
+      detail::destroy_signal(*item);
+      detail::heap().free_bytes(item, item->bytes);
+    }
+    item = following;
+  }
+  return why.value_or(reason::noproc);
+}
+
+void Runtime::exit(Pid pid, Reason reason) {
+  signal_from_outside(*system_, SignalKind::exit_plain, Pid{}, 0, reason, pid);
+}
+
+std::optional<Pid> Runtime::whereis(std::string_view name) const {
+  const Pid pid = system_->registry.find(name);
+  return pid ? std::optional(pid) : std::nullopt;
+}
+
+Clock::time_point Runtime::now() const { return base::to_time_point(system_->now()); }
+
+bool Runtime::run_until_idle(Duration real_limit) {
+  const Nanos until = base::after(base::monotonic_now(), real_limit.count());
+  while (!system_->scheduler->idle()) {
+    if (base::monotonic_now() > until) return false;
+    std::this_thread::sleep_for(kNap);
+  }
+  return true;
+}
+
+void Runtime::advance(Duration d) {
+  if (!system_->clock.is_manual()) throw std::logic_error("erlking: advance() is for Options.clock = manual");
+  constexpr Nanos tick = sched::TimerWheel::kTick;
+  system_->manual_now = base::after(system_->manual_now, std::max<Nanos>(d.count(), 0));
+  const Nanos target = (system_->manual_now + tick - 1) / tick * tick;  // the wheels count whole ticks
+  for (;;) {
+    run_until_idle();
+    const Nanos next = std::max(system_->scheduler->next_timer(), system_->now());
+    const Nanos to = std::min(target, (std::min(next, target) + tick - 1) / tick * tick);
+    system_->clock.advance_to(to);
+    system_->scheduler->policy().wake_all();
+    run_until_idle();
+    if (to >= target) return;
+  }
+}
+
+bool Runtime::stop() {
+  if (std::exchange(stopped_, true)) return clean_;
+  System& system = *system_;
+  system.stopping.store(true, base::seq_cst);
+  const Nanos began = base::monotonic_now();
+  const Nanos limit = std::max<Nanos>(system.options.stop.count(), 0);
+  std::unordered_map<std::uint32_t, std::uint64_t> told;  // slot → incarnation that has its `shutdown`
+  bool killing = false;
+  Nanos round_at = began;
+  const auto for_each = [&](auto&& visit) {
+    for (std::uint32_t i = 0; i < system.table.used(); ++i) {
+      Process& process = system.table.slot(i);
+      const Pid pid = process.pid();
+      if (pid && process.mailbox.is_open(pid.id)) visit(i, pid);
+    }
+  };
+  while (system.alive() != 0) {
+    const Nanos now = base::monotonic_now();
+    if (now - began >= limit) break;
+    if (now >= round_at) {  // those being born at the first round are told in a later one
+      const bool kill_now = !killing && now - began > limit / 2;
+      killing = killing || kill_now;
+      for_each([&](std::uint32_t slot, Pid pid) {
+        std::uint64_t& seen = told[slot];
+        if (seen == pid.id && !kill_now) return;
+        seen = pid.id;
+        exit(pid, killing ? reason::kill : reason::shutdown);
+      });
+      round_at = now + 2'000'000;
+    }
+    std::this_thread::sleep_for(kNap);
+  }
+  if (system.alive() == 0) {
+    system.scheduler->stop();
+    return clean_;
+  }
+  clean_ = false;
+  for_each([&](std::uint32_t, Pid pid) {
+    base::log(base::Level::error, "runtime",
+              fmt::format("{} {} did not stop in {} ms: it reaches no safe point; its worker is abandoned",
+                          to_string(pid), system.registry.name_of(pid), limit / 1'000'000));
+  });
+  system.scheduler->abandon();
+  static_cast<void>(system_.release());  // its threads still use it
+  return clean_;
+}
+
+RuntimeStats Runtime::stats() const {
+  RuntimeStats stats;
+  const System& system = *system_;
+  stats.workers = system.scheduler->size();
+  stats.spawned = system.outside_spawned.load(base::relaxed);  // relaxed: statistics
+  for (unsigned i = 0; i < stats.workers; ++i) {
+    const Core& core = static_cast<const Core&>(system.scheduler->worker(i));
+    stats.spawned += core.spawned.load(base::relaxed);
+    stats.exited += core.exited.load(base::relaxed);
+    const sched::WorkerStats worker = core.stats();
+    stats.dispatches += worker.dispatches;
+    stats.steals += worker.steals;
+    stats.sleeps += worker.sleeps;
+  }
+  stats.heap = system.collector->stats();
+  stats.stacks = system.stacks.stats();
+  return stats;
+}
+
+}  // namespace erlking

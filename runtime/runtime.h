@@ -1,0 +1,123 @@
+// Runtime: scheduler, heap, processes; built from Options, stopped in order. Several may live in one program. Its
+// members are for threads that are no process (and for main); a process uses the free functions.
+//
+//   int main(int argc, char** argv) {
+//     return Runtime(Options::from(argc, argv)).run([] { … });   // the first process; when it ends the rest is stopped
+//   }
+#pragma once
+
+#include "runtime/call.h"
+#include "runtime/options.h"
+#include "runtime/send.h"
+#include "runtime/spawn.h"
+#include "runtime/system.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace erlking {
+
+/// A picture of a runtime; exact when it is at rest.
+struct RuntimeStats {
+  unsigned workers = 0;
+  std::uint64_t spawned = 0, exited = 0;
+  std::uint64_t dispatches = 0, steals = 0, sleeps = 0;
+  gc::HeapStats heap;
+  sched::StackStats stacks;
+};
+
+class Runtime {
+ public:
+  /// Builds and starts it. An option out of its range, or a system that gives no memory or threads:
+  /// std::invalid_argument or std::runtime_error with one line that says what to do.
+  explicit Runtime(Options options = {});
+  /// stop(), if it has not been called.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Runs f(args…) as a process, waits for its end, then stops everything. 0 if it ended `normal` or `shutdown`, else 1
+  /// and a line in the log. Once.
+  template <class F, class... Args>
+  requires Spawnable<F, Args...>
+  int run(F&& f, Args&&... args) {
+    auto first = spawn({}, std::forward<F>(f), std::forward<Args>(args)...);
+    if (!first) return report_no_start(first.error());
+    const Reason why = wait(*first, forever).value_or(reason::normal);
+    return finish(why);
+  }
+
+  /// Spawns from outside.
+  template <class F, class... Args>
+  requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(const SpawnOptions& options, F&& f,
+                                                                      Args&&... args) {
+    detail::OutsideHeap heap(*system_);
+    auto made = detail::spawn_in(*system_, options, nullptr, detail::Tie::none, std::forward<F>(f),
+                                 std::forward<Args>(args)...);
+    if (!made) return std::unexpected(made.error());
+    return made->pid;
+  }
+  template <class F, class... Args>
+  requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(F&& f, Args&&... args) {
+    return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Sends from outside; as erlking::send.
+  template <Sendable T>
+  Delivery send(const To& address, T&& message) {
+    const Pid to = address.resolve(*system_);
+    Process& target = system_->process(to);
+    detail::OutsideHeap heap(*system_);
+    Item* const item = detail::make_item<T>(to, std::move(message));
+    const Push push = detail::push_from_outside(*system_, target, item, to);
+    if (push >= Push::full) detail::take_back(item, message);
+    return detail::delivery_of(push, target);
+  }
+
+  /// Calls from outside; blocks this thread, at most `bound`.
+  template <Request M>
+  std::expected<typename M::Reply, CallError> call(const To& address, M request, Bound bound) {
+    detail::Port port(*system_);
+    if (port.process() == nullptr) return std::unexpected(CallError{CallFailure::no_memory, {}});
+    const Pid to = address.resolve(*system_);
+    return detail::call_as(*system_, *port.process(), to, std::move(request), bound);
+  }
+
+  /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before.
+  std::optional<Reason> wait(Pid pid, Bound bound);
+  /// Sends an exit signal from outside; as erlking::exit(pid, reason).
+  void exit(Pid pid, Reason reason);
+  /// Who has the name; none: free.
+  std::optional<Pid> whereis(std::string_view name) const;
+
+  /// With Options.clock = manual: moves time on by `d` in steps from timer to timer, letting everything run in between.
+  void advance(Duration d);
+  /// Waits until nothing can run before time moves on or something comes from outside. False: not within `real_limit`.
+  bool run_until_idle(Duration real_limit = std::chrono::seconds(60));
+  /// The runtime's time.
+  Clock::time_point now() const;
+
+  /// Ends everything: an exit signal `shutdown` to every process, after half of Options.stop `kill`, at its end the
+  /// names of those that never reached a safe point in the log. True: all have ended.
+  bool stop();
+
+  RuntimeStats stats() const;
+  /// Processes alive now.
+  std::uint64_t processes() const { return system_->alive(); }
+  const Options& options() const { return system_->options; }
+
+ private:
+  int report_no_start(SpawnError error);
+  int finish(const Reason& why);
+
+  std::unique_ptr<System> system_;
+  bool stopped_ = false;
+  bool clean_ = true;
+};
+
+}  // namespace erlking

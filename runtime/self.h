@@ -1,0 +1,81 @@
+// What a process does with itself and asks of others: self, sleep, yield, names, is_alive, process_info.
+#pragma once
+
+#include "runtime/bound.h"
+#include "runtime/call.h"
+#include "runtime/pid.h"
+#include "runtime/process.h"
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace erlking {
+
+/// The calling process. Outside a process: throws std::logic_error, as everything here does.
+Pid self();
+
+/// Waits. A safe point.
+void sleep(Bound bound);
+void sleep(int) = delete;  // ::sleep(5) would stop the worker: say 5s
+void sleep(unsigned) = delete;
+
+/// Lets every other runnable process of this worker go first. A safe point.
+void yield();
+
+/// The time of this process's runtime: the real one, or what Runtime::advance() made it.
+Clock::time_point now();
+
+/// Sets this process's mailbox bound, 1 to 500,000 messages; what is queued stays. False: out of range, unchanged.
+bool set_mailbox_bound(std::uint32_t messages);
+
+// --- names (SEMANTICS §6) ---
+
+enum class NameError : std::uint8_t {
+  taken,          ///< somebody has that name
+  already_named,  ///< the process has a name
+  noproc,         ///< no such process
+  reserved,       ///< empty, or "undefined"
+};
+std::string_view to_string(NameError error) noexcept;
+/// Gives `pid` (any process of this runtime) the name. One name per process; freed when it ends, before anybody is
+/// told.
+std::expected<void, NameError> register_name(std::string_view name, Pid pid);
+/// Who has the name; none: free.
+std::optional<Pid> whereis(std::string_view name);
+/// Frees the name, whoever has it. False: it was free.
+bool unregister(std::string_view name);
+
+// --- others ---
+
+/// Whether it has not ended, judged after everything the caller sent it before (SEMANTICS 1.7). The process answers at
+/// its next safe point; no answer within the bound: it is alive.
+bool is_alive(Pid pid, Bound bound);
+
+enum class Status : std::uint8_t { running, waiting };
+
+/// A consistent picture of one process, taken at one of its safe points.
+struct ProcessInfo {
+  Pid pid, parent;
+  std::string name;   ///< registered; empty: none
+  std::string entry;  ///< the type of the function it was spawned with
+  Status status = Status::waiting;
+  std::uint32_t mailbox_depth = 0;  ///< messages accepted and not received
+  std::uint32_t mailbox_bound = 0;
+  std::uint32_t received = 0;    ///< messages, modulo 2^32
+  std::uint32_t refused = 0;     ///< sends refused for want of room, modulo 2^32
+  std::uint64_t reductions = 0;  ///< times it used a budget of 2,000 operations up
+  bool trap_exit = false;
+  int worker = -1;              ///< the one that ran it last
+  int pinned_to = -1;           ///< -1: it may run anywhere
+  std::size_t stack_bytes = 0;  ///< usable
+  std::vector<Pid> links;
+  std::vector<std::pair<MonitorRef, Pid>> monitors;  ///< its own
+  std::vector<std::pair<MonitorRef, Pid>> monitored_by;
+};
+/// Errors: noproc, timeout, no_memory.
+std::expected<ProcessInfo, CallError> process_info(Pid pid, Bound bound);
+
+}  // namespace erlking

@@ -1,0 +1,29 @@
+#include "runtime/send.h"
+
+namespace erlking {
+
+namespace detail {
+
+Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept {
+  const Push push = target.mailbox.push_message(item, to.id);
+  if (push == Push::woke) system.scheduler->policy().submit(target);
+  return push;
+}
+
+}  // namespace detail
+
+Delivery send(const To& address, Message&& message) {
+  Process& self = require_process("send");
+  self.checkpoint();
+  if (!message) return Delivery::noproc;
+  const Pid to = address.resolve(*self.system);
+  Process& target = self.system->process(to);
+  Item* const item = message.release();
+  item->stamp = to.id;
+  item->flags |= Item::kCounted;
+  const Push push = detail::push_from(self, target, item, to);
+  if (push >= Push::full) Message(item).swap(message);
+  return detail::delivery_of(push, target);
+}
+
+}  // namespace erlking

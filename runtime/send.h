@@ -1,0 +1,169 @@
+// send: moves an object into a message and delivers it; never waits, unless given a bound.
+//
+//   send(pid, Ping{1});              queued | full | noproc, at once
+//   send(pid, std::move(big), 50ms); waits for room, at most so long
+//   send(Name{"store"}, Put{…});     resolved now; unregistered: noproc
+//   send(pid, std::move(message));   a Message received, passed on as it is
+//
+// A refused object is moved back into the argument. Refusals are counted on the receiver (process_info).
+// Cost: one block popped, the object moved in, one CAS on the receiver's line; no allocation of the system's, no lock.
+#pragma once
+
+#include "runtime/bound.h"
+#include "runtime/message.h"
+#include "runtime/pid.h"
+#include "runtime/process.h"
+#include "runtime/system.h"
+
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace erlking {
+
+/// What became of a send.
+enum class Delivery : std::uint8_t {
+  queued,  ///< in the receiver's mailbox
+  full,    ///< refused: the mailbox is at its bound (and stayed so for the time given)
+  noproc,  ///< no such process, or no such name
+};
+
+/// Where to send: a Pid or a Name (resolved by each send).
+class To {
+ public:
+  To(Pid pid) noexcept : pid_(pid) {}
+  To(Name name) noexcept : name_(name), named_(true) {}
+  /// The process meant, now; nobody for a free name.
+  Pid resolve(const System& system) const { return named_ ? system.registry.find(name_.name) : pid_; }
+  bool is_pid() const noexcept { return !named_; }
+  Pid pid() const noexcept { return pid_; }
+
+ private:
+  Pid pid_;
+  Name name_{};
+  bool named_ = false;
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr std::size_t item_bytes = Item::body_offset<T> + sizeof(T);
+
+/// An Item holding `value`, moved in, addressed to `to`. Throws std::bad_alloc (value untouched) and what T's move
+/// throws.
+template <class T, class... Args>
+[[gnu::always_inline]] inline Item* make_item(Pid to, Args&&... args) {
+  constexpr std::size_t bytes = item_bytes<T>;
+  constexpr unsigned cls = gc::size_class(bytes);
+  void* block;
+  if constexpr (cls == gc::kLarge) {
+    block = heap().allocate_large(bytes);
+  } else {
+    block = heap().allocate(cls);
+  }
+  if (block == nullptr) [[unlikely]]
+    throw std::bad_alloc();
+  Item* const item = new (block) Item;
+  item->stamp = to.id;
+  item->type = &type_info_of<T>;
+  item->bytes = bytes;
+  item->flags = Item::kCounted;
+  if constexpr (std::is_nothrow_constructible_v<T, Args&&...>) {
+    new (item->body<T>()) T(std::forward<Args>(args)...);
+  } else {
+    try {
+      new (item->body<T>()) T(std::forward<Args>(args)...);
+    } catch (...) {
+      heap().free_bytes(block, bytes);
+      throw;
+    }
+  }
+  return item;
+}
+
+/// Moves a refused item's body back and frees the block.
+template <class T>
+void take_back(Item* item, T& value) {
+  T* const body = item->body<T>();
+  if constexpr (std::is_move_assignable_v<T>) {
+    value = std::move(*body);
+  } else {
+    std::destroy_at(&value);
+    std::construct_at(&value, std::move(*body));
+  }
+  std::destroy_at(body);
+  heap().free_bytes(item, item->bytes);
+}
+
+inline Delivery delivery_of(Push push, Process& target) noexcept {
+  switch (push) {
+    case Push::full:
+      target.refused.fetch_add(1, base::relaxed);  // relaxed: a statistic
+      return Delivery::full;
+    case Push::closed:
+      return Delivery::noproc;
+    default:
+      return Delivery::queued;
+  }
+}
+
+/// Delivers from the running process `self`.
+[[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
+  sched::Worker& worker = *self.worker;
+  if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
+  const Push push = target.mailbox.push_message(item, to.id);
+  if (push == Push::woke) worker.ready(target);
+  return push;
+}
+
+/// Delivers from any thread.
+Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept;
+
+}  // namespace detail
+
+/// See the head of this file. Takes rvalues only. Throws std::bad_alloc if there is no memory for the message. A safe
+/// point.
+template <Sendable T>
+Delivery send(const To& address, T&& message) {
+  Process& self = require_process("send");
+  self.checkpoint();
+  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
+  Process& target = self.system->process(to);
+  Item* const item = detail::make_item<T>(to, std::move(message));
+  const Push push = detail::push_from(self, target, item, to);
+  if (push >= Push::full) [[unlikely]]
+    detail::take_back(item, message);
+  return detail::delivery_of(push, target);
+}
+
+/// Waits for room in the receiver's mailbox, at most `bound`; ends with noproc if it dies meanwhile.
+template <Sendable T>
+Delivery send(const To& address, T&& message, Bound bound) {
+  Process& self = require_process("send");
+  self.checkpoint();
+  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
+  Process& target = self.system->process(to);
+  Item* const item = detail::make_item<T>(to, std::move(message));
+  Push push = detail::push_from(self, target, item, to);
+  if (push >= Push::full) [[unlikely]] {
+    try {
+      if (push == Push::full && !bound.is_poll()) push = detail::push_waiting(*self.system, self, to, item, bound);
+    } catch (...) {  // killed while it waited
+      detail::take_back(item, message);
+      throw;
+    }
+    if (push >= Push::full) detail::take_back(item, message);
+  }
+  return detail::delivery_of(push, target);
+}
+
+/// Passes a received message on, without touching its body. Refused: it is still the caller's. An empty Message:
+/// noproc.
+Delivery send(const To& address, Message&& message);
+
+template <class T>
+requires(std::is_lvalue_reference_v<T>) Delivery send(const To&, T&&, auto&&...)
+= delete;  // send takes the object over: send(to, std::move(x)), or send(to, T(x))
+
+}  // namespace erlking

@@ -1,0 +1,207 @@
+#include "runtime/spawn.h"
+
+#include "runtime/process_wide.h"
+#include "runtime/system.h"
+
+#include <cxxabi.h>
+#include <new>
+
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace erlking {
+
+std::string_view to_string(SpawnError error) noexcept {
+  switch (error) {
+    case SpawnError::system_limit:
+      return "system_limit";
+    case SpawnError::name_taken:
+      return "name_taken";
+    case SpawnError::bad_options:
+      return "bad_options";
+    case SpawnError::stopping:
+      return "stopping";
+  }
+  return "unknown";
+}
+
+namespace detail {
+
+namespace {
+
+void run_and_classify(Process& process) noexcept {
+  struct Destroy {
+    Process& process;
+    ~Destroy() { process.start.destroy(process.start.closure); }
+  };
+  try {
+    Destroy closure{process};
+    process.checkpoint();  // perhaps it was ended before it began
+    run_recording_throws(process.start.run, process.start.closure);
+    if (!process.doomed) process.reason = reason::normal;
+  } catch (const ProcessExit&) {
+    // throw_exit(), or whoever doomed the process, has set the reason
+  } catch (...) {  // the only other catch of a process: an escape becomes its exit reason
+    if (!process.doomed) process.reason = current_exception_reason();
+  }
+}
+
+// Where every process begins, on its own stack.
+void process_main(void* argument) {
+  Process& process = *static_cast<Process*>(argument);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+  run_and_classify(process);
+  finish_process(process);
+}
+
+void give_back(Process& process) noexcept {
+  System& system = *process.system;
+#if defined(__SANITIZE_THREAD__)
+  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
+#endif
+  system.scheduler->policy().retire(process);
+  auto* const self = static_cast<Process*>(sched::current());
+  if (self != nullptr && self->system == &system) {
+    Core& core = core_of(*self);
+    if (process.stack) core.stacks().give_class(std::exchange(process.stack, {}), process.stack_class);
+    core.slots.give(process);
+    return;
+  }
+  // Outside: the caller holds the OutsideHeap, and with it what follows.
+  if (process.stack) {
+    const sched::Stack stack = std::exchange(process.stack, {});
+    system.stacks.give(stack.cls(), {&stack, 1});
+  }
+  system.outside_slots->give(process);
+}
+
+}  // namespace
+
+Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
+  Birth birth;
+  if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
+      options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->size()) ||
+      options.worker < -1) {
+    birth.error = SpawnError::bad_options;
+    return birth;
+  }
+  if (system.stopping.load(base::relaxed)) [[unlikely]] {
+    birth.error = SpawnError::stopping;
+    return birth;
+  }
+  auto* const self = static_cast<Process*>(sched::current());
+  Process* process = nullptr;
+  sched::Stack stack;
+  const unsigned cls = sched::stack_class(options.stack);
+  if (self != nullptr && self->system == &system) {
+    Core& core = core_of(*self);
+    process = core.slots.take();
+    if (process == nullptr) return birth;
+    stack = core.stacks().take_class(cls);
+  } else {
+    process = system.outside_slots->take();  // the caller holds the OutsideHeap
+    if (process == nullptr) return birth;
+    if (system.stacks.take(cls, {&stack, 1}) == 0) stack = {};
+  }
+  process->system = &system;
+  process->stack = stack;
+  process->stack_class = static_cast<std::uint8_t>(cls);
+  process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
+  if (!stack || !system.scheduler->policy().admit(*process)) {
+    give_back(*process);
+    return birth;
+  }
+  const auto top = reinterpret_cast<std::uintptr_t>(stack.top) - bytes;
+  birth.process = process;
+  birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
+  return birth;
+}
+
+void abandon_spawn(Birth& birth) noexcept { give_back(*birth.process); }
+
+std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
+                                                    std::string_view entry, Process* parent, Tie tie) noexcept {
+  Process& process = *birth.process;
+  System& system = *process.system;
+  const Pid pid = system.table.next_pid(process);
+  Monitored made{pid, {}};
+  process.start = start;
+  process.entry = entry;
+  process.parent = parent == nullptr ? Pid{} : parent->pid();
+  process.trapping = process.doomed = process.exiting = process.leaving = false;
+  process.deferring = 0;
+  process.received = 0;
+  process.reductions = 0;
+  process.budget = Process::kBudget;
+  process.refused.store(0, base::relaxed);  // relaxed: nobody sends here yet
+  process.home.store(parent == nullptr ? sched::kNoWorker : parent->worker->index(), base::relaxed);
+  process.sp.store(sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main), base::relaxed);
+#if defined(__SANITIZE_THREAD__)
+  process.fiber.tsan = __tsan_create_fiber(0);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  process.fiber.bottom = process.stack.low;
+  process.fiber.size = process.stack.size();
+#endif
+  try {
+    if (!options.name.empty()) {
+      if (options.name == "undefined" || system.registry.add(options.name, pid) != Registry::Added::yes) {
+        start.destroy(start.closure);
+        give_back(process);
+        return std::unexpected(SpawnError::name_taken);
+      }
+      process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet
+    }
+    if (tie != Tie::none) {  // both ends know before either can die: 3.3, 4.5
+      if (process.relations == nullptr) process.relations = std::make_unique<Relations>();
+      if (parent->relations == nullptr) parent->relations = std::make_unique<Relations>();
+      constexpr unsigned cls = gc::size_class(kSignalBytes);
+      void* here = heap().allocate(cls);
+      void* there = tie == Tie::link ? heap().allocate(cls) : here;
+      if (here == nullptr || there == nullptr) {
+        if (here != nullptr) heap().free(here, cls);
+        throw std::bad_alloc();
+      }
+      if (tie == Tie::link) {
+        process.relations->links.add(parent->pid().id, {.exit = make_signal(there, SignalKind::exit_link, pid)});
+        parent->relations->links.add(pid.id, {.exit = make_signal(here, SignalKind::exit_link, parent->pid())});
+      } else {
+        made.ref = MonitorRef{core_of(*parent).next_ref()};
+        process.relations->watchers.add(made.ref.id,
+                                        make_signal(here, SignalKind::monitor, parent->pid(), made.ref.id));
+        parent->relations->monitors.add(made.ref.id, {pid});
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    if (process.named.exchange(false, base::relaxed)) system.registry.remove(pid);
+    process.relations.reset();
+    start.destroy(start.closure);
+    give_back(process);
+    return std::unexpected(SpawnError::system_limit);
+  }
+  process.mailbox.reopen(pid.id, options.mailbox);  // from here on it can be sent to
+  if (parent != nullptr) {
+    Core& core = core_of(*parent);
+    process.worker = &core;  // not a port; set anew by whoever runs it
+    core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);
+    core.enqueue(process);
+  } else {
+    process.worker = &system.scheduler->worker(0);
+    system.outside_spawned.fetch_add(1, base::relaxed);  // relaxed: a statistic
+    system.scheduler->policy().submit(process);
+  }
+  return made;
+}
+
+void exit_for(SpawnError error) {
+  exit(error == SpawnError::system_limit ? reason::system_limit : Reason(to_string(error)));
+}
+
+}  // namespace detail
+}  // namespace erlking

@@ -1,0 +1,150 @@
+// spawn: a new process running f(args…), on a stack of its own. f and the arguments are moved into it.
+//
+//   Pid a = spawn(ponger);
+//   Pid b = spawn({.name = "cache", .mailbox = 16}, serve, 7);
+//   Pid c = spawn_link(worker);                       // atomic: no window in which a death goes unseen (SEMANTICS 3.3)
+//   auto [pid, ref] = spawn_monitor(worker);
+//   std::expected<Pid, SpawnError> d = try_spawn(worker);
+//
+// At a limit spawn exits the caller with `system_limit` (a taken name: reason name_taken); try_spawn says so instead.
+#pragma once
+
+#include "runtime/exit.h"
+#include "runtime/message.h"
+#include "runtime/options.h"
+#include "runtime/pid.h"
+#include "runtime/process.h"
+
+#include <concepts>
+#include <cstddef>
+#include <expected>
+#include <functional>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace erlking {
+
+/// Why a process could not be made; nothing is left of the attempt.
+enum class SpawnError : std::uint8_t {
+  system_limit,  ///< no process slot, stack or memory left
+  name_taken,    ///< somebody has that name
+  bad_options,   ///< an option out of its range (options.h)
+  stopping,      ///< the runtime is coming to its end
+};
+std::string_view to_string(SpawnError error) noexcept;
+
+/// A new process and the monitor on it.
+struct Monitored {
+  Pid pid;
+  MonitorRef ref;
+};
+
+namespace detail {
+
+/// A process being made: its slot and stack are taken, its closure's place is on that stack.
+struct Birth {
+  Process* process = nullptr;
+  void* closure = nullptr;
+  SpawnError error = SpawnError::system_limit;  // if process is null
+};
+enum class Tie : std::uint8_t { none, link, monitor };
+
+Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept;
+void abandon_spawn(Birth& birth) noexcept;
+/// Makes it a process others can see, and runnable. On an error it is abandoned, the closure destroyed.
+std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
+                                                    std::string_view entry, Process* parent, Tie tie) noexcept;
+
+template <class F, class... Args>
+struct Closure {
+  F f;
+  std::tuple<Args...> args;
+  static void run(void* self) {
+    auto& closure = *static_cast<Closure*>(self);
+    std::apply([&](Args&... a) { std::invoke(std::move(closure.f), std::move(a)...); }, closure.args);
+  }
+};
+
+template <class F, class... Args>
+std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions& options, Process* parent, Tie tie,
+                                              F&& f, Args&&... args) {
+  using C = Closure<std::decay_t<F>, std::decay_t<Args>...>;
+  static_assert(sizeof(C) <= 2048,
+                "the function and its arguments lie on the new process's stack: pass what is large in a "
+                "std::unique_ptr, a container or a Ref");
+  Birth birth = begin_spawn(system, options, sizeof(C), alignof(C));
+  if (birth.process == nullptr) return std::unexpected(birth.error);
+  try {
+    new (birth.closure) C{std::forward<F>(f), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
+  } catch (...) {
+    abandon_spawn(birth);
+    throw;
+  }
+  const Start start{&C::run, &destroy_body<C>, birth.closure};
+  return complete_spawn(birth, options, start, type_name<std::decay_t<F>>(), parent, tie);
+}
+
+[[noreturn]] void exit_for(SpawnError error);
+
+template <class F, class... Args>
+Monitored spawn_or_exit(const SpawnOptions& options, Tie tie, const char* what, F&& f, Args&&... args) {
+  Process& self = require_process(what);
+  self.checkpoint();
+  auto made = spawn_in(*self.system, options, &self, tie, std::forward<F>(f), std::forward<Args>(args)...);
+  if (!made) exit_for(made.error());
+  return *made;
+}
+
+}  // namespace detail
+
+template <class F, class... Args>
+concept Spawnable = std::invocable<std::decay_t<F>, std::decay_t<Args>...>;
+
+template <class F, class... Args>
+requires Spawnable<F, Args...> Pid spawn(const SpawnOptions& options, F&& f, Args&&... args) {
+  return detail::spawn_or_exit(options, detail::Tie::none, "spawn", std::forward<F>(f), std::forward<Args>(args)...)
+      .pid;
+}
+template <class F, class... Args>
+requires Spawnable<F, Args...> Pid spawn(F&& f, Args&&... args) {
+  return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+requires Spawnable<F, Args...> Pid spawn_link(const SpawnOptions& options, F&& f, Args&&... args) {
+  return detail::spawn_or_exit(options, detail::Tie::link, "spawn_link", std::forward<F>(f),
+                               std::forward<Args>(args)...)
+      .pid;
+}
+template <class F, class... Args>
+requires Spawnable<F, Args...> Pid spawn_link(F&& f, Args&&... args) {
+  return spawn_link(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+requires Spawnable<F, Args...> Monitored spawn_monitor(const SpawnOptions& options, F&& f, Args&&... args) {
+  return detail::spawn_or_exit(options, detail::Tie::monitor, "spawn_monitor", std::forward<F>(f),
+                               std::forward<Args>(args)...);
+}
+template <class F, class... Args>
+requires Spawnable<F, Args...> Monitored spawn_monitor(F&& f, Args&&... args) {
+  return spawn_monitor(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(const SpawnOptions& options, F&& f,
+                                                                        Args&&... args) {
+  Process& self = require_process("try_spawn");
+  self.checkpoint();
+  auto made = detail::spawn_in(*self.system, options, &self, detail::Tie::none, std::forward<F>(f),
+                               std::forward<Args>(args)...);
+  if (!made) return std::unexpected(made.error());
+  return made->pid;
+}
+template <class F, class... Args>
+requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(F&& f, Args&&... args) {
+  return try_spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+}  // namespace erlking

@@ -1,0 +1,112 @@
+// System: what one runtime is made of, built in one place and passed down by reference. Core: a worker as the runtime
+// extends it: with a heap, slots for processes, and what a timer does when it fires.
+#pragma once
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "gc/gc.h"
+#include "runtime/options.h"
+#include "runtime/process.h"
+#include "runtime/process_table.h"
+#include "runtime/registry.h"
+#include "sched/sched.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace erlking {
+
+/// Messages of one worker; plain counters of its own, read by anyone.
+struct CoreStats {
+  std::uint64_t spawned = 0, exited = 0;
+};
+
+class Core final : public sched::Worker {
+ public:
+  Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index);
+
+  gc::Local heap;
+  detail::SlotCache slots;
+  std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
+
+  System& system() const noexcept { return system_; }
+  /// A reference nobody else gets.
+  std::uint64_t next_ref() noexcept { return ++refs_ << 10 | index(); }
+
+ private:
+  sched::Fired fire(sched::TimerNode& node) noexcept override;
+  void reap(sched::Task& task) noexcept override;
+  void discard(sched::TimerNode& node) noexcept override;
+  void thread_started() noexcept override;
+  void thread_stopping() noexcept override;
+
+  System& system_;
+  std::uint64_t refs_ = 0;
+};
+
+struct System {
+  explicit System(Options options);
+  ~System();
+
+  const Options options;
+  const unsigned tag;  // 0 to 63, of this runtime among those of the process
+  base::Clock clock;
+  std::unique_ptr<gc::Collector> collector;
+  sched::StackPool stacks;
+  detail::ProcessTable table;
+  detail::Registry registry;
+  std::unique_ptr<sched::Scheduler> scheduler;
+  std::string error;                  // why it cannot be used; empty: it can
+  std::atomic<bool> stopping{false};  // no more spawns
+  std::atomic<std::uint64_t> outside_spawned{0};
+
+  // Threads that are no workers take turns with one heap and one cache of slots: under the mutex an OutsideHeap holds.
+  base::Mutex outside_mutex;
+  std::unique_ptr<gc::Local> outside_heap;
+  std::unique_ptr<detail::SlotCache> outside_slots;
+  std::uint64_t outside_refs = 0;
+
+  base::Nanos manual_now = clock.now();  // what advance() has been asked for so far; its caller's thread
+
+  base::Nanos now() const noexcept { return clock.now(); }
+  Process& process(Pid pid) const noexcept { return table.at(pid); }
+  /// Processes alive; a snapshot.
+  std::uint64_t alive() const noexcept;
+};
+
+inline Core& core_of(const Process& process) noexcept { return static_cast<Core&>(*process.worker); }
+
+namespace detail {
+
+/// The outside heap as this thread's, for as long as it lives; nothing on a worker. Never held over a wait.
+class OutsideHeap {
+ public:
+  explicit OutsideHeap(System& system);
+  ~OutsideHeap();
+  OutsideHeap(const OutsideHeap&) = delete;
+  OutsideHeap& operator=(const OutsideHeap&) = delete;
+
+ private:
+  System& system_;
+  gc::Local* before_;
+  bool held_;
+};
+
+/// A ticket and a futex for a thread that is no process, for one wait.
+class Port {
+ public:
+  /// process() is null when no slot is left.
+  explicit Port(System& system);
+  ~Port();
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+  Process* process() noexcept { return process_; }
+
+ private:
+  System& system_;
+  Process* process_ = nullptr;
+};
+
+}  // namespace detail
+}  // namespace erlking

@@ -1,0 +1,277 @@
+// `steal`: M:N work stealing that does not lose to one worker. Messages between workers cost ten times those on one, a
+// wake four hundred times, so tasks move only when it pays, and pushes never wake (HOTPATH §5, "P9").
+//
+//   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
+//       sleeps.
+//   P2  It steals from a victim that is *stuck* (no dispatch for 10 µs, 100 in back-off, and it holds something): half
+//       of the ring, else what it holds privately. From a *persistent* one (ring >= 2 at every look for 50 µs, not in
+//       back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at once.
+//   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
+//       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
+//       moves what it has to the other. f < 0.25 outside back-off with somebody else active: trusted.
+//   P4  One sleeper is the keeper: it wakes every 20 to 500 µs while another worker is active, looks once, and stays a
+//       little if that one dispatches slowly. When all have slept for 100 ms it gives the office up and sleeps for
+//       good.
+//   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
+//       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
+// A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
+// keeper is for latency, and for processes that do not switch.
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "sched/cpus.h"
+#include "sched/scheduler.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+namespace erlking::sched {
+
+using base::acq_rel;
+using base::kForever;
+using base::Nanos;
+using base::relaxed;
+using base::seq_cst;
+
+namespace {
+
+constexpr Nanos kMicro = 1'000, kMilli = 1'000'000;
+constexpr Nanos kSpin = 20 * kMicro, kSpinAfterStuck = 150 * kMicro, kLook = 4 * kMicro;
+constexpr Nanos kStuck = 10 * kMicro, kStuckBackOff = 100 * kMicro, kPersistent = 50 * kMicro;
+constexpr Nanos kKeeperMin = 20 * kMicro, kKeeperMax = 500 * kMicro, kKeeperStay = 15 * kMicro;
+constexpr Nanos kKeeperQuiet = 10 * kMilli, kKeeperEnd = 100 * kMilli;
+constexpr Nanos kGovern = 100 * kMicro, kCrossCost = 250, kActive = 50 * kMicro;
+constexpr Nanos kBackOffMin = 10 * kMilli, kBackOffMax = 2'000 * kMilli;
+constexpr int kNoKeeper = -1;
+
+class StealPolicy final : public Policy {
+ public:
+  explicit StealPolicy(Scheduler& scheduler) : scheduler_(scheduler) {
+    const unsigned cpus = usable_cpus();
+    spare_cpus_ = scheduler.size() <= cpus;
+  }
+
+  std::string_view name() const noexcept override { return "steal"; }
+
+  void submit(Task& task) noexcept override {
+    Worker& target = home_of(task);
+    if (target.post(task)) return;
+    if (keeper_.load(relaxed) == kNoKeeper) wake_keeper(target);  // P5; relaxed: a missed one is woken at a tick
+  }
+
+  Task* search(Worker& worker) noexcept override;
+  void tick(Worker& worker, Nanos now) noexcept override;
+
+  void wake_all() noexcept override {
+    for (unsigned i = 0; i < scheduler_.size(); ++i) scheduler_.worker(i).wake();
+  }
+
+ private:
+  // What one searcher remembers of one victim between looks.
+  struct Sight {
+    std::uint64_t dispatches = ~std::uint64_t{0};
+    Nanos since = 0;       // no dispatch seen since then
+    Nanos ring_since = 0;  // ring >= 2 at every look since then; 0: it was not
+    Nanos looked = 0;
+    bool slow = false;  // fewer than one dispatch per 2 µs between the last two looks
+  };
+
+  Worker& home_of(Task& task) noexcept {
+    if (task.pin != kNoWorker) return scheduler_.worker(task.pin);
+    const std::uint16_t home = task.home.load(relaxed);
+    if (home != kNoWorker) return scheduler_.worker(home);
+    return scheduler_.worker(next_.fetch_add(1, relaxed) % scheduler_.size());  // relaxed: any spread will do
+  }
+
+  bool in_back_off(Nanos now) const noexcept { return now < back_off_until_.load(relaxed); }
+
+  void wake_keeper(const Worker& besides) noexcept {
+    for (unsigned i = 0; i < scheduler_.size(); ++i) {
+      Worker& other = scheduler_.worker(i);
+      if (&other != &besides && other.asleep() && other.wake()) return;
+    }
+  }
+
+  bool others_active(const Worker& self) const noexcept {
+    for (unsigned i = 0; i < scheduler_.size(); ++i) {
+      const Worker& other = scheduler_.worker(i);
+      if (&other != &self && !other.asleep()) return true;
+    }
+    return false;
+  }
+
+  Task* look(Worker& worker, std::vector<Sight>& sights, Nanos now, bool& slow) noexcept;
+  Task* found(Worker& worker, Task* task) noexcept;
+
+  Scheduler& scheduler_;
+  bool spare_cpus_ = false;
+  std::atomic<unsigned> next_{0};
+  alignas(base::kCacheLine) std::atomic<int> keeper_{kNoKeeper};
+  // The governor's findings; written by whoever ticks, a lost update costs one period.
+  alignas(base::kCacheLine) std::atomic<bool> trusted_{false};
+  std::atomic<Nanos> back_off_began_{0};
+  std::atomic<Nanos> back_off_until_{0};
+  std::atomic<Nanos> back_off_{kBackOffMin};
+};
+
+// One look at every other worker; steals where P2 says so.
+Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, bool& slow) noexcept {
+  const unsigned n = scheduler_.size();
+  const bool back_off = in_back_off(now);
+  const bool trusted = trusted_.load(relaxed);  // relaxed: a heuristic
+  slow = false;
+  for (unsigned i = 1; i < n; ++i) {
+    const unsigned v = (worker.index() + i) % n;
+    Worker& victim = scheduler_.worker(v);
+    Sight& sight = sights[v];
+    const std::uint64_t dispatches = victim.dispatches();
+    if (dispatches != sight.dispatches) {
+      sight.slow = dispatches - sight.dispatches < static_cast<std::uint64_t>((now - sight.looked) / (2 * kMicro));
+      sight.dispatches = dispatches;
+      sight.since = now;
+    } else {
+      sight.slow = true;
+    }
+    sight.looked = now;
+    const std::uint32_t ring = victim.ring_size();
+    if (ring < 2) {
+      sight.ring_since = 0;
+    } else if (sight.ring_since == 0) {
+      sight.ring_since = now;
+    }
+    if (!victim.holds_any() || victim.asleep()) continue;
+    slow = slow || sight.slow;
+    const bool stuck = now - sight.since > (back_off ? kStuckBackOff : kStuck);
+    const bool persistent = !back_off && sight.ring_since != 0 && now - sight.ring_since > kPersistent;
+    if (!stuck && !persistent && !(trusted && !back_off && ring != 0)) continue;
+    std::uint32_t stolen = worker.steal_ring(victim);
+    if (stolen == 0 && stuck) stolen = worker.steal_private(victim);
+    if (stolen == 0) continue;
+    worker.notes.after_stuck_steal = stuck;
+    sight.ring_since = 0;
+    if (Task* task = worker.next()) return task;
+  }
+  return nullptr;
+}
+
+Task* StealPolicy::found(Worker& worker, Task* task) noexcept {
+  int me = worker.index();
+  const bool was_keeper =
+      keeper_.load(relaxed) == me && keeper_.compare_exchange_strong(me, kNoKeeper, acq_rel, relaxed);
+  // seq_cst with the keeper's resignation: it sees this worker active, or this worker sees the office free.
+  if (was_keeper || keeper_.load(seq_cst) == kNoKeeper) wake_keeper(worker);  // P5
+  worker.notes.active_since = base::monotonic_now();
+  return task;
+}
+
+Task* StealPolicy::search(Worker& worker) noexcept {
+  static thread_local std::vector<Sight> sights;  // this function is never left by a switch
+  sights.resize(scheduler_.size());
+  const bool alone = scheduler_.size() == 1;
+  Nanos now = base::monotonic_now();
+  if (worker.cross() != worker.notes.cross_seen && !alone) tick(worker, now);  // going idle: what had stealing brought?
+  const Nanos began = now;
+  const Nanos spin = !spare_cpus_ ? 0 : std::exchange(worker.notes.after_stuck_steal, false) ? kSpinAfterStuck : kSpin;
+  Nanos looked = began;
+  bool slow = false;
+
+  // P1
+  for (;;) {
+    if (Task* task = worker.poll(now)) {
+      worker.notes.active_since = now;
+      if (keeper_.load(relaxed) == kNoKeeper) return found(worker, task);
+      return task;
+    }
+    if (scheduler_.stopping()) return nullptr;
+    if (now - began >= spin) break;
+    if (!alone && now - looked >= kLook) {
+      looked = now;
+      if (Task* task = look(worker, sights, now, slow)) return found(worker, task);
+    }
+    for (int i = 0; i < 8 && worker.inbox_empty(); ++i) base::Real::pause();
+    now = base::monotonic_now();
+  }
+
+  // P4, or just sleep
+  Nanos nap = kKeeperMin;
+  Nanos quiet_since = 0;
+  for (;;) {
+    int none = kNoKeeper;
+    bool keeper = keeper_.load(relaxed) == worker.index();
+    if (!keeper && !alone && others_active(worker)) {
+      keeper = keeper_.compare_exchange_strong(none, worker.index(), acq_rel, relaxed);
+    }
+    Nanos timeout = kForever;
+    if (keeper) {
+      if (others_active(worker)) {
+        quiet_since = 0;
+        timeout = nap;
+        nap = std::min(nap * 2, kKeeperMax);
+      } else {
+        if (quiet_since == 0) quiet_since = now;
+        if (now - quiet_since > kKeeperEnd) {
+          keeper_.store(kNoKeeper, seq_cst);  // who turns active from now on appoints another
+          keeper = false;
+          nap = kKeeperMin;
+          if (others_active(worker)) continue;
+        } else {
+          timeout = kKeeperQuiet;
+        }
+      }
+    }
+    timeout = std::min(timeout, worker.time_to_timer(now));
+    if (timeout > 0) worker.sleep(timeout);
+    now = base::monotonic_now();
+    if (Task* task = worker.poll(now)) return found(worker, task);
+    if (scheduler_.stopping()) return nullptr;
+    if (alone) continue;
+    if (Task* task = look(worker, sights, now, slow)) return found(worker, task);
+    if (keeper && slow && spare_cpus_) {  // stay a little: it may be stuck
+      for (const Nanos until = now + kKeeperStay; now < until; now = base::monotonic_now()) {
+        if (Task* task = worker.poll(now)) return found(worker, task);
+        if (Task* task = look(worker, sights, now, slow)) return found(worker, task);
+        for (int i = 0; i < 64 && worker.inbox_empty(); ++i) base::Real::pause();
+      }
+    }
+  }
+}
+
+void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
+  if (scheduler_.size() == 1) return;
+  Worker::PolicyNotes& notes = worker.notes;
+  if (keeper_.load(relaxed) == kNoKeeper && now - notes.active_since > kActive) wake_keeper(worker);  // P5
+  const Nanos elapsed = now - notes.governed_at;
+  if (elapsed < kGovern) return;
+  const std::uint32_t cross = worker.cross() - notes.cross_seen;
+  notes.cross_seen = worker.cross();
+  notes.governed_at = now;
+  if (elapsed > 100 * kGovern) return;  // it slept in between: says nothing
+  Worker* other = nullptr;
+  for (unsigned i = 1; i < scheduler_.size() && other == nullptr; ++i) {
+    Worker& candidate = scheduler_.worker((worker.index() + i) % scheduler_.size());
+    if (!candidate.asleep()) other = &candidate;
+  }
+  if (other == nullptr) return;
+  const Nanos cost = static_cast<Nanos>(cross) * kCrossCost;
+  if (cost > elapsed / 2) {
+    if (!in_back_off(now)) {
+      const Nanos back_off = back_off_.load(relaxed);
+      back_off_began_.store(now, relaxed);
+      back_off_until_.store(now + back_off, relaxed);
+      back_off_.store(std::min(back_off * 4, kBackOffMax), relaxed);
+    } else if (now - back_off_began_.load(relaxed) < 10 * kGovern) {
+      return;  // the other one has just moved its tasks here: moving ours there would only swap them
+    }
+    trusted_.store(false, relaxed);
+    worker.move_all_to(*other);
+  } else if (cost < elapsed / 4 && !in_back_off(now)) {
+    trusted_.store(true, relaxed);
+    back_off_.store(kBackOffMin, relaxed);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Policy> make_steal_policy(Scheduler& scheduler) { return std::make_unique<StealPolicy>(scheduler); }
+
+}  // namespace erlking::sched

@@ -1,0 +1,13 @@
+// The door of the scheduler; other layers include only this.
+//
+//   Scheduler   workers, their threads and a policy, built from options
+//   Worker      what a running task asks: ready, suspend, yield, its timer wheel and its stacks
+//   Task        what runs: a suspended stack
+//   current()   the task running on this thread
+#pragma once
+
+#include "sched/context.h"    // IWYU pragma: export
+#include "sched/cpus.h"       // IWYU pragma: export
+#include "sched/scheduler.h"  // IWYU pragma: export
+#include "sched/task.h"       // IWYU pragma: export
+#include "sched/worker.h"     // IWYU pragma: export

@@ -1,0 +1,321 @@
+#include "sched/stack.h"
+
+#include "base/atomic.h"
+#include "base/mutex.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace erlking::sched {
+namespace {
+
+constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, Linux 6.13; newer than our kernel headers
+constexpr std::size_t kSlabFirst = std::size_t{4} << 20;   // bytes of a class's first slab; each next one doubles
+constexpr std::size_t kSlabMax = std::size_t{64} << 20;    // up to this: a million stacks must not cost 16,000 mappings
+constexpr std::size_t kReadyBytes = std::size_t{4} << 20;  // stacks made ready (guarded) at a time: bounds the pause
+constexpr unsigned kReadyMax = 64;
+constexpr std::size_t kReleaseRun = std::size_t{4} << 20;
+
+std::byte* slot_of(const Stack& stack) noexcept { return stack.low - kStackGuard; }
+
+static_assert(stack_class(kStackMin - (kStackColours - 1) * 64) == 0);
+static_assert(stack_class(2 * kStackMin - (kStackColours - 1) * 64) == 1, "Stack::cls() must survive the colour");
+
+bool guard_install_works() noexcept {
+  void* const page = ::mmap(nullptr, kStackGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return false;
+  const bool works = ::madvise(page, kStackGuard, kMadvGuardInstall) == 0;
+  ::munmap(page, kStackGuard);
+  return works;
+}
+
+// How many guards mprotect may set: three quarters of what the kernel would bear (each is two mappings), for at its
+// limit every other mmap of the program, malloc's too, would fail.
+std::size_t mprotect_guards_max() noexcept {
+  unsigned long maps = 65530;
+  if (std::FILE* const file = std::fopen("/proc/sys/vm/max_map_count", "re")) {
+    if (std::fscanf(file, "%lu", &maps) != 1) maps = 65530;
+    std::fclose(file);
+  }
+  return maps / 2 / 4 * 3;
+}
+
+// Guards in a batch: one system call for all (233 ns each against 380 singly). False: not all of them are in place.
+bool install_guards(std::span<const iovec> pages) noexcept {
+#if defined(SYS_process_madvise) && defined(SYS_pidfd_open)
+  if (pages.size() > 1) {
+    // Opened anew each time: one kept would speak of the parent after a fork.
+    const int self = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+    if (self >= 0) {
+      const long done = ::syscall(SYS_process_madvise, self, pages.data(), pages.size(), kMadvGuardInstall, 0);
+      ::close(self);
+      if (done == static_cast<long>(pages.size() * kStackGuard)) return true;
+    }
+  }
+#endif
+  return std::ranges::all_of(
+      pages, [](const iovec& page) { return ::madvise(page.iov_base, page.iov_len, kMadvGuardInstall) == 0; });
+}
+
+}  // namespace
+
+struct StackPool::Shared {
+  struct Slab {
+    std::byte* memory;
+    std::size_t bytes;
+  };
+  struct alignas(base::kCacheLine) Class {
+    base::Mutex mutex;
+    std::byte** idle EK_GUARDED_BY(mutex) = nullptr;  // slots given back, last in, first out
+    std::size_t idle_count EK_GUARDED_BY(mutex) = 0;
+    std::size_t capacity EK_GUARDED_BY(mutex) = 0;    // of `idle`: every slot mapped, so that give() cannot fail
+    std::byte* fresh EK_GUARDED_BY(mutex) = nullptr;  // newest slab: [fresh, ready) is guarded, never taken;
+    std::byte* ready EK_GUARDED_BY(mutex) = nullptr;
+    std::byte* end EK_GUARDED_BY(mutex) = nullptr;  // [ready, end) is only mapped
+    std::size_t slab_next EK_GUARDED_BY(mutex) = kSlabFirst;
+    Slab* slabs EK_GUARDED_BY(mutex) = nullptr;
+    std::size_t slab_count EK_GUARDED_BY(mutex) = 0;
+    std::size_t made EK_GUARDED_BY(mutex) = 0;
+    std::size_t taken EK_GUARDED_BY(mutex) = 0;
+  };
+
+  std::byte* next_slot(Class& c, unsigned cls) noexcept EK_REQUIRES(c.mutex);
+  bool add_slab(Class& c, unsigned cls) noexcept EK_REQUIRES(c.mutex);
+  void make_ready(Class& c, unsigned cls) noexcept EK_REQUIRES(c.mutex);
+  void set_guards(std::span<const iovec> pages) noexcept;
+  bool reserve(std::size_t bytes) noexcept;
+
+  Class classes[kStackClasses];
+  std::size_t max_bytes = 0;
+  std::size_t mprotect_left_at_most = 0;
+  // relaxed, all three: numbers and a mode; what they speak of is published by the class's mutex.
+  base::Real::atomic<std::size_t> reserved{0};
+  base::Real::atomic<std::size_t> mprotected{0};
+  base::Real::atomic<std::size_t> unguarded{0};
+  base::Real::atomic<Guard> guard{Guard::none};
+};
+
+StackPool::StackPool(StackOptions options) noexcept : shared_(new (std::nothrow) Shared) {
+  if (shared_ == nullptr) return;
+  EK_CHECK(::sysconf(_SC_PAGESIZE) == static_cast<long>(kStackGuard));
+  shared_->max_bytes = options.max_bytes;
+  Guard guard = options.guard == Guard::best ? Guard::install : options.guard;
+  if (guard == Guard::install && !guard_install_works()) guard = Guard::mprotect;
+  if (guard == Guard::mprotect) shared_->mprotect_left_at_most = mprotect_guards_max();
+  shared_->guard.store(guard, base::relaxed);
+}
+
+StackPool::~StackPool() {
+  if (shared_ == nullptr) return;
+  for (Shared::Class& c : shared_->classes) {
+    const base::MutexLock lock(c.mutex);
+    for (std::size_t i = 0; i != c.slab_count; ++i) {
+#if defined(__SANITIZE_ADDRESS__)
+      __asan_unpoison_memory_region(c.slabs[i].memory, c.slabs[i].bytes);
+#endif
+      ::munmap(c.slabs[i].memory, c.slabs[i].bytes);
+    }
+    std::free(c.slabs);
+    std::free(c.idle);
+  }
+}
+
+unsigned StackPool::take(unsigned cls, std::span<Stack> out) noexcept {
+  EK_CHECK(cls < kStackClasses);
+  if (shared_ == nullptr) return 0;
+  Shared::Class& c = shared_->classes[cls];
+  const base::MutexLock lock(c.mutex);
+  unsigned n = 0;
+  while (n != out.size()) {
+    std::byte* const slot = c.idle_count != 0 ? c.idle[--c.idle_count] : shared_->next_slot(c, cls);
+    if (slot == nullptr) break;
+    out[n++] = stack_at(slot, cls);
+  }
+  c.taken += n;
+  return n;
+}
+
+void StackPool::give(unsigned cls, std::span<const Stack> stacks) noexcept {
+  EK_CHECK(cls < kStackClasses && shared_ != nullptr);
+  Shared::Class& c = shared_->classes[cls];
+  const base::MutexLock lock(c.mutex);
+  EK_CHECK(stacks.size() <= c.taken);
+  for (const Stack& stack : stacks) {
+    EK_DCHECK(stack.cls() == cls);
+    c.idle[c.idle_count++] = slot_of(stack);
+  }
+  c.taken -= stacks.size();
+}
+
+Guard StackPool::guard_kind() const noexcept {
+  return shared_ == nullptr ? Guard::none : shared_->guard.load(base::relaxed);
+}
+
+StackStats StackPool::stats() const noexcept {
+  StackStats stats;
+  if (shared_ == nullptr) return stats;
+  for (Shared::Class& c : shared_->classes) {
+    const base::MutexLock lock(c.mutex);
+    stats.made += c.made;
+    stats.taken += c.taken;
+    stats.idle += c.idle_count;
+  }
+  stats.bytes_reserved = shared_->reserved.load(base::relaxed);
+  stats.unguarded = shared_->unguarded.load(base::relaxed);
+  stats.guard = guard_kind();
+  return stats;
+}
+
+std::size_t StackPool::release_idle() noexcept {
+  std::size_t released = 0;
+  if (shared_ == nullptr) return released;
+  for (unsigned cls = 0; cls != kStackClasses; ++cls) {
+    Shared::Class& c = shared_->classes[cls];
+    const std::size_t bytes = stack_class_bytes(cls);
+    const base::MutexLock lock(c.mutex);
+    // Downward, so that the lowest is taken first: what stays idle gathers at the high end.
+    std::sort(c.idle, c.idle + c.idle_count, std::greater<>{});
+    for (std::size_t i = 0; i != c.idle_count;) {
+      std::size_t n = 1;
+      while (i + n != c.idle_count && c.idle[i + n] + bytes == c.idle[i + n - 1]) ++n;
+      const std::size_t run = n * bytes;
+      if (run >= kReleaseRun && ::madvise(c.idle[i + n - 1], run, MADV_DONTNEED) == 0) released += run;
+      i += n;
+    }
+  }
+  return released;
+}
+
+// A slot never taken before; null: out of memory.
+std::byte* StackPool::Shared::next_slot(Class& c, unsigned cls) noexcept {
+  if (c.fresh == c.ready) {
+    if (c.ready == c.end && !add_slab(c, cls)) return nullptr;
+    make_ready(c, cls);
+  }
+  std::byte* const slot = c.fresh;
+  c.fresh += stack_class_bytes(cls);
+  return slot;
+}
+
+bool StackPool::Shared::add_slab(Class& c, unsigned cls) noexcept {
+  const std::size_t slot = stack_class_bytes(cls);
+  // Refused (our bound, or the system's), half as much is tried, down to one stack.
+  for (std::size_t bytes = std::max(c.slab_next, slot); bytes >= slot; bytes /= 2) {
+    // Room for the bookkeeping first: give() must not fail.
+    auto* const idle = static_cast<std::byte**>(std::realloc(c.idle, (c.capacity + bytes / slot) * sizeof(std::byte*)));
+    if (idle == nullptr) continue;
+    c.idle = idle;
+    auto* const slabs = static_cast<Slab*>(std::realloc(c.slabs, (c.slab_count + 1) * sizeof(Slab)));
+    if (slabs == nullptr) continue;
+    c.slabs = slabs;
+    if (!reserve(bytes)) continue;
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+      reserved.fetch_sub(bytes, base::relaxed);
+      continue;
+    }
+    // A huge page would commit 2 MiB for the first frame of one stack.
+    static_cast<void>(::madvise(memory, bytes, MADV_NOHUGEPAGE));
+    c.slabs[c.slab_count++] = {static_cast<std::byte*>(memory), bytes};
+    c.capacity += bytes / slot;
+    c.fresh = c.ready = static_cast<std::byte*>(memory);
+    c.end = c.fresh + bytes;
+    c.slab_next = std::min(std::max(bytes, kSlabFirst) * 2, kSlabMax);
+    return true;
+  }
+  return false;
+}
+
+// The next run of slots gets its guards.
+void StackPool::Shared::make_ready(Class& c, unsigned cls) noexcept {
+  const std::size_t slot = stack_class_bytes(cls);
+  const std::size_t most = std::clamp<std::size_t>(kReadyBytes / slot, 1, kReadyMax);
+  const std::size_t n = std::min(most, static_cast<std::size_t>(c.end - c.ready) / slot);
+  iovec pages[kReadyMax];
+  for (std::size_t i = 0; i != n; ++i) pages[i] = {c.ready + i * slot, kStackGuard};
+  set_guards({pages, n});
+  c.ready += n * slot;
+  c.made += n;
+}
+
+void StackPool::Shared::set_guards(std::span<const iovec> pages) noexcept {
+  switch (guard.load(base::relaxed)) {
+    case Guard::install:
+      if (!install_guards(pages)) unguarded.fetch_add(pages.size(), base::relaxed);
+      return;
+    case Guard::mprotect:
+      for (const iovec& page : pages) {
+        if (mprotected.load(base::relaxed) >= mprotect_left_at_most ||
+            ::mprotect(page.iov_base, page.iov_len, PROT_NONE) != 0) {
+          guard.store(Guard::none, base::relaxed);  // the limit of mappings: none for further ones, and counted
+          unguarded.fetch_add(1, base::relaxed);
+        } else {
+          mprotected.fetch_add(1, base::relaxed);
+        }
+      }
+      return;
+    case Guard::best:
+    case Guard::none:
+      if (mprotect_left_at_most != 0) unguarded.fetch_add(pages.size(), base::relaxed);
+      return;
+  }
+}
+
+bool StackPool::Shared::reserve(std::size_t bytes) noexcept {
+  std::size_t now = reserved.load(base::relaxed);
+  do {
+    if (bytes > max_bytes - now) return false;
+  } while (!reserved.compare_exchange_weak(now, now + bytes, base::relaxed, base::relaxed));
+  return true;
+}
+
+[[gnu::noinline]] Stack StackCache::take_miss(unsigned cls) noexcept {
+  Warm& warm = warm_[cls];
+  Stack stacks[kKeep / 4];
+  const unsigned n = pool_.take(cls, {stacks, batch(cls)});
+  if (n == 0) return {};
+  for (unsigned i = n; i != 0; --i) warm.slots[warm.count++] = slot_of(stacks[i - 1]);  // the pool's warmest came first
+  return take_class(cls);
+}
+
+[[gnu::noinline]] void StackCache::give_coldest(unsigned cls, unsigned n) noexcept {
+  Warm& warm = warm_[cls];
+  Stack stacks[kKeep];
+  for (unsigned i = 0; i != n; ++i) stacks[i] = stack_at(warm.slots[i], cls);
+  pool_.give(cls, {stacks, n});
+  std::copy(warm.slots + n, warm.slots + warm.count, warm.slots);
+  warm.count -= n;
+}
+
+void StackCache::flush() noexcept {
+  for (unsigned cls = 0; cls != kStackClasses; ++cls) {
+    if (warm_[cls].count != 0) give_coldest(cls, warm_[cls].count);
+  }
+}
+
+std::size_t high_water(const Stack& stack) noexcept {
+  // Pages never touched are not in memory, and reading them would make them so: mincore tells which.
+  unsigned char resident[64];
+  for (std::byte* at = stack.low; at < stack.top;) {
+    const std::size_t rest = (static_cast<std::size_t>(stack.top - at) + kStackGuard - 1) / kStackGuard;
+    const std::size_t pages = std::min(rest, sizeof(resident));
+    if (::mincore(at, pages * kStackGuard, resident) != 0) return 0;
+    for (std::size_t i = 0; i != pages; ++i, at += kStackGuard) {
+      if ((resident[i] & 1) == 0) continue;
+      std::byte* const page_end = std::min(at + kStackGuard, stack.top);
+      std::byte* const found = std::find_if(at, page_end, [](std::byte b) { return b != std::byte{0}; });
+      if (found != page_end) return static_cast<std::size_t>(stack.top - found);
+    }
+  }
+  return 0;
+}
+
+}  // namespace erlking::sched

@@ -1,0 +1,206 @@
+// Stacks for tasks: guarded, pooled, in size classes of powers of two from 16 KiB to 8 MiB.
+//
+//   StackPool    one per runtime, thread-safe: maps slabs, installs the guards, keeps idle stacks
+//   StackCache   one per worker, owner thread only: take() and give() are a few instructions on a hit
+//
+// A class is the address space a stack occupies: one guard page, then the stack. Its top is coloured: moved down by 0
+// to 1,984 bytes by the number of its slot, or the tops of all stacks, so far apart, would fall into one set of the
+// first cache (round robin over 1,000 stacks: 40 ns uncoloured, 10 ns coloured). So a stack of class 64 KiB has 58 to
+// 60 KiB to use, one of 16 KiB 10 to 12. Memory is committed by the page as it is touched.
+//
+// Guards: MADV_GUARD_INSTALL (Linux 6.13, no mapping of its own per stack, a million cost one), else mprotect, which
+// ends at about 24,000 stacks because each costs two of the process's mappings; stacks beyond go without and are
+// counted. One page suffices as long as code is compiled with -fstack-clash-protection.
+// Everything is noexcept; a falsy Stack means out of memory.
+#pragma once
+
+#include "base/assert.h"
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace erlking::sched {
+
+/// Bytes of a guard, and the page size this is written for.
+inline constexpr std::size_t kStackGuard = 4096;
+/// Bytes of address space of the smallest and the largest class.
+inline constexpr std::size_t kStackMin = 16 * 1024;
+inline constexpr std::size_t kStackMax = 8 * 1024 * 1024;
+/// Number of classes; class k occupies kStackMin << k bytes.
+inline constexpr unsigned kStackClasses = 10;
+static_assert(kStackMin << (kStackClasses - 1) == kStackMax);
+
+/// The class for `bytes` of address space, guard included; kStackClasses when it is more than kStackMax.
+constexpr unsigned stack_class(std::size_t bytes) noexcept {
+  if (bytes <= kStackMin) return 0;
+  if (bytes > kStackMax) return kStackClasses;
+  return static_cast<unsigned>(std::bit_width((bytes - 1) / kStackMin));
+}
+/// Bytes of address space of class `cls`.
+constexpr std::size_t stack_class_bytes(unsigned cls) noexcept { return kStackMin << cls; }
+
+/// A stack on loan: usable in [low, top); the guard lies just below low. low is page-aligned, top 64-byte aligned.
+/// Plain data: whoever holds it gives it back once.
+struct Stack {
+  std::byte* low = nullptr;
+  std::byte* top = nullptr;
+
+  constexpr explicit operator bool() const noexcept { return low != nullptr; }
+  /// Usable bytes.
+  constexpr std::size_t size() const noexcept { return static_cast<std::size_t>(top - low); }
+  /// Its class, derived from its size; not for a falsy one.
+  constexpr unsigned cls() const noexcept {
+    return static_cast<unsigned>(std::bit_width((size() + kStackGuard - 1) / kStackMin));
+  }
+};
+
+/// Tops are moved down by a multiple of 64 bytes below 64 * kStackColours: half a page, so it costs no page.
+inline constexpr std::size_t kStackColours = 32;
+
+/// The stack of class `cls` that occupies the address space from `slot`. Its colour is a function of the address alone,
+/// so that an idle stack is just the address of its slot.
+inline Stack stack_at(std::byte* slot, unsigned cls) noexcept {
+  const std::size_t number = reinterpret_cast<std::uintptr_t>(slot) >> (std::countr_zero(kStackMin) + cls);
+  return {slot + kStackGuard, slot + stack_class_bytes(cls) - number % kStackColours * 64};
+}
+
+/// What stops an overflow. `best` asks for the first of the others that works here.
+enum class Guard : std::uint8_t { best, install, mprotect, none };
+
+/// How a StackPool is built.
+struct StackOptions {
+  /// Bound on address space mapped, in bytes; at it, stacks are refused until some are given back.
+  std::size_t max_bytes = std::numeric_limits<std::size_t>::max();
+  /// One that does not work here is replaced by the next weaker; see guard_kind().
+  Guard guard = Guard::best;
+};
+
+/// A picture of a StackPool. Stacks in StackCaches count as taken.
+struct StackStats {
+  std::size_t bytes_reserved = 0;  ///< address space mapped
+  std::size_t made = 0;            ///< stacks handed out at least once or made ready for it
+  std::size_t taken = 0;           ///< out of the pool now
+  std::size_t idle = 0;            ///< in the pool, used before
+  std::size_t unguarded = 0;       ///< made without a guard, though one was asked for
+  Guard guard = Guard::none;       ///< the kind new stacks get
+};
+
+/// Where stacks come from. Thread-safe: a lock per class, taken once per batch.
+class StackPool {
+ public:
+  explicit StackPool(StackOptions options = {}) noexcept;
+  /// Unmaps everything; every stack must be out of use.
+  ~StackPool();
+  StackPool(const StackPool&) = delete;
+  StackPool& operator=(const StackPool&) = delete;
+
+  /// Fills `out` from the front with stacks of class `cls` (below kStackClasses), those used before first. Returns how
+  /// many: 0 only when out of memory or at max_bytes.
+  unsigned take(unsigned cls, std::span<Stack> out) noexcept;
+  /// Takes stacks of class `cls` back, from any thread; the last of them is the first to be taken again.
+  void give(unsigned cls, std::span<const Stack> stacks) noexcept;
+
+  /// The kind of guard new stacks get: install, mprotect or none, never best.
+  Guard guard_kind() const noexcept;
+  /// Exact when no thread is at work on it.
+  StackStats stats() const noexcept;
+
+  /// Returns the memory of idle stacks to the system, address space and guards kept, in runs of at least 4 MiB of
+  /// neighbours (about 0.1 µs a stack; singly they would cost far more). For idle moments: holds each class's lock
+  /// while it works. Returns the bytes of address space so cleared.
+  std::size_t release_idle() noexcept;
+
+ private:
+  struct Shared;
+  std::unique_ptr<Shared> shared_;  // null: not even this could be allocated, so every take() answers 0
+};
+
+/// A worker's warm stacks: last in, first out. Owner thread only. Keeps at most 256 of a class and 16 MiB of address
+/// space (2 stacks at least); trades with its pool in quarters of that.
+class StackCache {
+ public:
+  /// Draws on `pool`, which must outlive this.
+  explicit StackCache(StackPool& pool) noexcept : pool_(pool) {}
+  /// Gives all it keeps back.
+  ~StackCache() { flush(); }
+  StackCache(const StackCache&) = delete;
+  StackCache& operator=(const StackCache&) = delete;
+
+  /// A stack of the class that `bytes` of address space (guard included) round up to. Content undefined. Falsy: out of
+  /// memory, or more than kStackMax.
+  Stack take(std::size_t bytes) noexcept;
+  /// The same by class, below kStackClasses.
+  Stack take_class(unsigned cls) noexcept;
+  /// Takes a stack back; from any cache of the same pool. The giver may still run on it until the next call on this
+  /// cache.
+  void give(Stack stack) noexcept;
+  /// The same for a giver who knows the class, as stack.cls() tells it: saves deriving it.
+  void give_class(Stack stack, unsigned cls) noexcept;
+  /// Gives all it keeps to the pool.
+  void flush() noexcept;
+
+ private:
+  static constexpr unsigned kKeep = 256;
+  static constexpr unsigned keep(unsigned cls) noexcept {
+    const std::size_t fit = (std::size_t{16} << 20) / stack_class_bytes(cls);
+    return fit >= kKeep ? kKeep : fit < 2 ? 2 : static_cast<unsigned>(fit);
+  }
+  static constexpr unsigned batch(unsigned cls) noexcept { return keep(cls) < 4 ? 1 : keep(cls) / 4; }
+
+  struct Warm {
+    unsigned count = 0;
+    std::byte* slots[kKeep];  // the warmest last
+  };
+  Stack take_miss(unsigned cls) noexcept;
+  void give_coldest(unsigned cls, unsigned n) noexcept;
+
+  Warm warm_[kStackClasses];
+  StackPool& pool_;
+};
+
+/// Bytes of `stack`, counted down from its top, that have ever been written since its memory was fresh: reads the pages
+/// in memory only. An estimate for tuning sizes; a stack used by several tasks tells the deepest. Slow (a system call).
+std::size_t high_water(const Stack& stack) noexcept;
+
+inline Stack StackCache::take(std::size_t bytes) noexcept {
+  const unsigned cls = stack_class(bytes);
+  if (cls == kStackClasses) [[unlikely]]
+    return {};
+  return take_class(cls);
+}
+
+inline Stack StackCache::take_class(unsigned cls) noexcept {
+  EK_DCHECK(cls < kStackClasses);
+  Warm& warm = warm_[cls];
+  if (warm.count == 0) [[unlikely]]
+    return take_miss(cls);
+  const Stack stack = stack_at(warm.slots[--warm.count], cls);
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack.low, stack.size());  // frames of the last user, left without returning
+#endif
+  return stack;
+}
+
+inline void StackCache::give(Stack stack) noexcept {
+  const unsigned cls = stack.cls();
+  EK_CHECK(stack && cls < kStackClasses);
+  give_class(stack, cls);
+}
+
+inline void StackCache::give_class(Stack stack, unsigned cls) noexcept {
+  EK_DCHECK(stack && cls == stack.cls());
+  Warm& warm = warm_[cls];
+  if (warm.count == keep(cls)) [[unlikely]]
+    give_coldest(cls, batch(cls));
+  warm.slots[warm.count++] = stack.low - kStackGuard;
+}
+
+}  // namespace erlking::sched

@@ -1,0 +1,81 @@
+// Task: what a worker runs — a suspended stack, the worker it belongs to, and the link that holds it in a queue. The
+// runtime's Process is a Task with a mailbox. A task is running, in exactly one queue, or waiting for whoever won the
+// right to make it ready (the mailbox's W bit, a ticket's ARMED).
+//
+//   X1  sp is null while the task runs; the last store of a switch away is sp (release) [task-sp]; a resumer reads it
+//       non-null (acquire), sets it null and owns the stack.
+//   X2  A worker whose next task has a null sp (its last worker has not finished leaving it) leaves its own stack
+//       first and waits on the scheduler's: waiting in place could wait for itself around a ring of workers.
+//   X3  Picking oneself returns without a switch.
+#pragma once
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "sched/stack.h"
+
+#include <atomic>
+#include <cstdint>
+
+namespace erlking::sched {
+
+class Worker;
+
+/// No worker: a task never run (home), or one that may run anywhere (pin).
+inline constexpr std::uint16_t kNoWorker = 0xffff;
+
+/// What __cxa_get_globals() points at (Itanium C++ ABI §2.2.2): exceptions being handled belong to the task, not to
+/// the thread, so they travel with it.
+struct ExceptionState {
+  void* caught = nullptr;
+  unsigned int uncaught = 0;
+  bool empty() const noexcept { return caught == nullptr && uncaught == 0; }
+};
+
+/// What the sanitizers need to know of a stack; empty in other builds.
+struct FiberHandles {
+#if defined(__SANITIZE_THREAD__)
+  void* tsan = nullptr;
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  void* fake_stack = nullptr;
+  const void* bottom = nullptr;
+  std::size_t size = 0;
+#endif
+};
+
+class Task {
+ public:
+  Task() noexcept = default;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // --- the running worker's ---
+  Worker* worker = nullptr;   // who runs it now, or ran it last
+  Stack stack{};              // falsy for a task that is a thread's (it is never run)
+  ExceptionState exceptions;  // while suspended inside a catch block or an unwinding
+  [[no_unique_address]] FiberHandles fiber;
+
+  // --- on one line with what a sender touches (the derived class's mailbox follows in the same line) ---
+  alignas(base::kCacheLine) std::atomic<void*> sp{nullptr};  // X1
+  Task* link = nullptr;                                      // whoever holds it in a queue
+  std::atomic<std::uint16_t> home{kNoWorker};                // the worker that ran it last: where its lines are
+  std::uint16_t pin = kNoWorker;                             // constant while it lives
+};
+
+extern "C" {
+// One thread-local word: the task running on this thread, null outside tasks. Written by Worker, read by current().
+extern __thread Task* ek_current_task __attribute__((tls_model("initial-exec")));
+}
+
+/// The task running on this thread; null on a thread that runs none. The volatile load is never merged with one made
+/// before a switch, which may have been on another thread (RISKS: g++ reuses thread-local addresses).
+[[gnu::always_inline]] inline Task* current() noexcept {
+  Task* task;
+  asm volatile(
+      "movq ek_current_task@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(task));
+  return task;
+}
+
+}  // namespace erlking::sched

@@ -1,0 +1,351 @@
+#include "sched/worker.h"
+
+#include "base/mutex.h"
+#include "sched/context.h"
+#include "sched/fiber.h"
+#include "sched/scheduler.h"
+
+#include <algorithm>
+#include <cxxabi.h>
+#include <sched.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <pthread.h>
+#endif
+
+extern "C" {
+__thread erlking::sched::Task* ek_current_task __attribute__((tls_model("initial-exec"))) = nullptr;
+}
+
+namespace erlking::sched {
+
+using base::acquire;
+using base::Nanos;
+using base::relaxed;
+using base::release;
+using base::seq_cst;
+
+namespace {
+
+// A tick is due about this long after the last one, or after 64 dispatches (kTickMax), whichever comes first.
+constexpr Nanos kTickAim = 20'000;
+
+}  // namespace
+
+Worker::Worker(Scheduler& scheduler, Policy& policy, const base::Clock& clock, std::uint16_t index,
+               StackPool& stacks) noexcept
+    : index_(index), scheduler_(scheduler), policy_(policy), clock_(clock), wheel_(clock.now()), stacks_(stacks) {}
+
+// --- queues ----------------------------------------------------------------------------------------------------------
+
+// The end of the line; inside the section or not.
+void Worker::push(Task& task) noexcept {
+  if (ring_.push(&task)) [[likely]]
+    return;
+  const bool inside = section_.inside();
+  while (!inside && !section_.enter()) {  // a thief is at the overflow; it is quick
+    if (ring_.push(&task)) return;
+    sched_yield();
+  }
+  task.link = nullptr;
+  if (overflow_tail_ != nullptr) {
+    overflow_tail_->link = &task;
+  } else {
+    overflow_head_ = &task;
+  }
+  overflow_tail_ = &task;
+  ++overflow_size_;
+  held_.store(batch_end_ - batch_at_ + overflow_size_, relaxed);
+  if (!inside) section_.leave();
+}
+
+void Worker::enqueue(Task& task) noexcept {
+  if (task.pin != kNoWorker) {
+    if (task.pin != index_) return policy_.submit(task);
+    task.link = nullptr;
+    (pinned_tail_ != nullptr ? pinned_tail_->link : pinned_head_) = &task;
+    pinned_tail_ = &task;
+    return;
+  }
+  push(task);
+}
+
+// Inside the section; the slot is empty or has had its turns.
+Task* Worker::next_in_line() noexcept {
+  Task* task = slot_.load(relaxed);
+  streak_ = 0;
+  if (pinned_head_ != nullptr && (until_tick_ & 1) != 0) {  // every other turn: neither line starves the other
+    section_.leave();
+    return take_pinned();
+  }
+  if (batch_at_ == batch_end_) {
+    batch_at_ = 0;
+    batch_end_ = ring_.grab(batch_, Queue::kGrab);
+    if (overflow_size_ != 0) [[unlikely]]
+      refill_from_overflow();
+  }
+  if (batch_at_ != batch_end_) {
+    task = batch_[batch_at_++];
+    held_.store(batch_end_ - batch_at_ + overflow_size_, relaxed);
+  } else {
+    slot_.store(nullptr, relaxed);  // the slot's turn again, if it holds anything
+  }
+  section_.leave();
+  return task != nullptr ? task : take_pinned();
+}
+
+Task* Worker::take_pinned() noexcept {
+  Task* const task = pinned_head_;
+  if (task == nullptr) return nullptr;
+  pinned_head_ = task->link;
+  if (pinned_head_ == nullptr) pinned_tail_ = nullptr;
+  return task;
+}
+
+// Inside a section, the batch just refilled: moves overflowed tasks to the ring's free places, and the first of them
+// into the batch if the ring was empty.
+void Worker::refill_from_overflow() noexcept {
+  while (overflow_head_ != nullptr) {
+    Task* const task = overflow_head_;
+    Task* const following = task->link;  // read before the ring publishes the task
+    if (batch_end_ == 0) {
+      batch_[batch_end_++] = task;
+    } else if (!ring_.push(task)) {
+      break;
+    }
+    overflow_head_ = following;
+    if (following == nullptr) overflow_tail_ = nullptr;
+    --overflow_size_;
+  }
+}
+
+// A thief is at the private queues: only the ring and the pinned tasks are ours.
+Task* Worker::next_beside_thief() noexcept {
+  Task* task = nullptr;
+  if (ring_.grab(&task, 1) == 1) return task;
+  task = take_pinned();
+  if (task != nullptr) return task;
+  while (section_.claimed()) sched_yield();
+  return next();
+}
+
+std::uint32_t Worker::load() const noexcept {
+  return ring_.size() + held_.load(relaxed) + (slot_.load(relaxed) != nullptr ? 1 : 0);
+}
+
+// --- theft -----------------------------------------------------------------------------------------------------------
+
+std::uint32_t Worker::steal_ring(Worker& victim) noexcept {
+  Task* stolen[Queue::kGrab];
+  const std::uint32_t n = victim.ring_.grab(stolen, Queue::kGrab);
+  for (std::uint32_t i = 0; i < n; ++i) enqueue(*stolen[i]);
+  steals_.store(steals_.load(relaxed) + n, relaxed);
+  return n;
+}
+
+std::uint32_t Worker::steal_private(Worker& victim) noexcept {
+  if (!victim.section_.try_claim()) return 0;
+  Task* stolen[Queue::kGrab];
+  std::uint32_t n = 0;
+  std::uint32_t held = victim.batch_end_ - victim.batch_at_;
+  if (held != 0) {
+    for (std::uint32_t take = held - held / 2; n < take;) stolen[n++] = victim.batch_[--victim.batch_end_];
+  } else if (Task* task = victim.slot_.load(relaxed); task != nullptr && task->pin == kNoWorker) {
+    victim.slot_.store(nullptr, relaxed);
+    stolen[n++] = task;
+  } else {
+    while (n < Queue::kGrab && victim.overflow_head_ != nullptr) {
+      stolen[n++] = victim.overflow_head_;
+      victim.overflow_head_ = victim.overflow_head_->link;
+      --victim.overflow_size_;
+    }
+    if (victim.overflow_head_ == nullptr) victim.overflow_tail_ = nullptr;
+  }
+  victim.held_.store(victim.batch_end_ - victim.batch_at_ + victim.overflow_size_, relaxed);
+  victim.section_.unclaim();
+  for (std::uint32_t i = 0; i < n; ++i) enqueue(*stolen[i]);
+  steals_.store(steals_.load(relaxed) + n, relaxed);
+  return n;
+}
+
+void Worker::move_all_to(Worker& other) noexcept {
+  if (!section_.enter()) return;  // a thief is helping already
+  Task* kept = slot_.exchange(nullptr, relaxed);
+  if (kept != nullptr && kept->pin == kNoWorker) other.post(*std::exchange(kept, nullptr));
+  slot_.store(kept, relaxed);
+  while (batch_at_ != batch_end_) other.post(*batch_[batch_at_++]);
+  while (overflow_head_ != nullptr) {
+    Task* const task = overflow_head_;
+    overflow_head_ = task->link;
+    other.post(*task);
+  }
+  overflow_tail_ = nullptr;
+  overflow_size_ = 0;
+  held_.store(0, relaxed);
+  section_.leave();
+  Task* moved[Queue::kGrab];
+  while (const std::uint32_t n = ring_.grab(moved, Queue::kGrab)) {
+    for (std::uint32_t i = 0; i < n; ++i) other.post(*moved[i]);
+  }
+}
+
+// --- inbox, sleep ----------------------------------------------------------------------------------------------------
+
+bool Worker::post(Task& task) noexcept {
+  if (!inbox_.push(task)) return false;
+  base::futex_wake(inbox_.sleep_word());
+  return true;
+}
+
+bool Worker::wake() noexcept {
+  if (!inbox_.rouse()) return false;
+  base::futex_wake(inbox_.sleep_word());
+  return true;
+}
+
+Nanos Worker::time_to_timer(Nanos now) const noexcept {
+  if (clock_.is_manual()) return kForever;
+  const Nanos next = wheel_.next();
+  return next == kForever ? kForever : std::max<Nanos>(next - now, 0);
+}
+
+void Worker::sleep(Nanos timeout) noexcept {
+  next_timer_.store(wheel_.next(), release);  // [next-timer] for Scheduler::next_timer
+  if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping()) {
+    sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);
+    base::futex_wait(inbox_.sleep_word(), 1, timeout);
+  }
+  inbox_.awake();
+}
+
+bool Worker::drain_inbox() noexcept {
+  Task* task = inbox_.take();
+  const bool any = task != nullptr;
+  while (task != nullptr) {
+    Task* const following = task->link;
+    enqueue(*task);
+    task = following;
+  }
+  return any;
+}
+
+// --- timers ----------------------------------------------------------------------------------------------------------
+
+void Worker::return_timer(TimerNode& node) noexcept {
+  TimerNode* head = returned_.load(relaxed);  // relaxed: the CAS proves it
+  do {
+    node.extra = reinterpret_cast<std::uintptr_t>(head);
+  } while (!returned_.compare_exchange_weak(head, &node, release, relaxed));  // [returned]
+}
+
+void Worker::drain_returned_timers() noexcept {
+  if (returned_.load(relaxed) == nullptr) return;
+  TimerNode* node = returned_.exchange(nullptr, acquire);  // [returned]
+  while (node != nullptr) {
+    auto* const following = reinterpret_cast<TimerNode*>(node->extra);
+    wheel_.cancel(*node);
+    discard(*node);
+    node = following;
+  }
+}
+
+void Worker::advance_timers(Nanos now) noexcept {
+  drain_returned_timers();
+  if (wheel_.empty()) return;
+  wheel_.advance(now, [this](TimerNode& node) { return fire(node); });
+}
+
+bool Worker::scheduler_stopping() const noexcept { return scheduler_.stopping(); }
+
+// --- the loop --------------------------------------------------------------------------------------------------------
+
+Task* Worker::poll(Nanos now) noexcept {
+  drain_inbox();
+  advance_timers(clock_.is_manual() ? clock_.now() : now);
+  return next();
+}
+
+void Worker::tick() noexcept {
+  const Nanos now = base::monotonic_now();
+  const Nanos elapsed = now - ticked_at_;
+  ticked_at_ = now;
+  if (elapsed > 2 * kTickAim && tick_interval_ > 1) {
+    tick_interval_ /= 2;
+  } else if (elapsed < kTickAim && tick_interval_ < kTickMax) {
+    tick_interval_ *= 2;
+  }
+  until_tick_ = tick_interval_;
+  ticks_.store(ticks_.load(relaxed) + 1, relaxed);
+  drain_inbox();
+  advance_timers(clock_.is_manual() ? clock_.now() : now);
+  policy_.tick(*this, now);
+}
+
+void Worker::yield(Task& self) noexcept {
+  enqueue(self);
+  suspend(self);
+}
+
+[[gnu::noipa]] void Worker::retire(Task& self) noexcept {
+  EK_DCHECK(exceptions_->empty());
+  dead_ = &self;
+  ek_current_task = nullptr;
+  san_before_switch(nullptr, fiber_);
+  switch_stack(&self.sp, scheduler_sp_.load(relaxed), nullptr);
+  __builtin_unreachable();
+}
+
+// Inlined into run(): see leave().
+[[gnu::always_inline]] inline void Worker::dispatch(Task& task) noexcept {
+  void* sp = task.sp.load(acquire);  // [task-sp] X2: its last worker is about to leave it
+  for (unsigned spins = 0; sp == nullptr; sp = task.sp.load(acquire)) {
+    if (++spins < 200) {
+      base::Real::pause();
+    } else {
+      sched_yield();
+    }
+  }
+  begin(task);
+  san_before_switch(&fiber_, task.fiber);
+  switch_stack(&scheduler_sp_, sp, &task);
+  san_after_switch(fiber_);
+}
+
+void Worker::run() noexcept {
+  exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
+#if defined(__SANITIZE_THREAD__)
+  fiber_.tsan = __tsan_get_current_fiber();
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  pthread_attr_t attributes;
+  void* low = nullptr;
+  std::size_t size = 0;
+  pthread_getattr_np(pthread_self(), &attributes);
+  pthread_attr_getstack(&attributes, &low, &size);
+  pthread_attr_destroy(&attributes);
+  fiber_.bottom = low;
+  fiber_.size = size;
+#endif
+  thread_started();
+  ticked_at_ = base::monotonic_now();
+  for (;;) {
+    if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));  // L3
+    Task* task = std::exchange(pending_, nullptr);
+    if (until_tick_ <= 0) tick();
+    if (task == nullptr) task = next();
+    if (task == nullptr) task = policy_.search(*this);
+    if (task == nullptr) break;
+    dispatch(*task);
+  }
+  drain_returned_timers();
+  thread_stopping();
+}
+
+WorkerStats Worker::stats() const noexcept {
+  return {.dispatches = dispatches_.load(relaxed),
+          .steals = steals_.load(relaxed),
+          .sleeps = sleeps_.load(relaxed),
+          .ticks = ticks_.load(relaxed)};
+}
+
+}  // namespace erlking::sched

@@ -1,0 +1,255 @@
+// Worker: the hot half of the scheduler. One thread; runs tasks, switching from one straight to the next.
+//
+// Where runnable tasks wait, in the order they are taken:
+//   slot      the task readied last: the one just sent to runs next, on warm lines (at most 64 times in a row)
+//   pinned    tasks that may run only here (owner only)
+//   batch     up to 16 tasks grabbed from the ring with one CAS
+//   ring      256 places, stealable; then an overflow list
+//   inbox     where other threads put tasks; emptied at ticks and when idle
+// A push never wakes a thread: what waits here waits behind a worker that is awake. Only the inbox wakes (L2).
+//
+//   L1  Slot, batch and overflow are the owner's inside its section, a thief's while it has claimed it (section.h).
+//   L2  The inbox wakes (inbox.h); nothing else does.
+//   L3  A retiring task's stack is still in use until the switch away: it is reaped on the scheduler's stack, after.
+//   L4  The wheel is the owner's alone; a timer armed here and given up elsewhere comes back by return_timer().
+// Per hop on one worker: two sections (ready, next), one switch; no atomic read-modify-write.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "sched/context.h"
+#include "sched/fiber.h"
+#include "sched/inbox.h"
+#include "sched/policy.h"
+#include "sched/run_queue.h"
+#include "sched/section.h"
+#include "sched/stack.h"
+#include "sched/task.h"
+#include "sched/timer_wheel.h"
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+namespace erlking::sched {
+
+class Scheduler;
+
+/// Counted by its worker, read by anyone: plain stores, so a reader may see a value a moment old.
+struct WorkerStats {
+  std::uint64_t dispatches = 0;  ///< tasks switched to
+  std::uint64_t steals = 0;      ///< tasks taken from other workers
+  std::uint64_t sleeps = 0;      ///< times it went to sleep
+  std::uint64_t ticks = 0;
+};
+
+class alignas(base::kCacheLine) Worker {
+ public:
+  Worker(Scheduler& scheduler, Policy& policy, const base::Clock& clock, std::uint16_t index,
+         StackPool& stacks) noexcept;
+  virtual ~Worker() = default;
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // --- owner thread only ---
+
+  /// Makes `task` runnable: next in line here, or sent to the worker it is pinned to. The caller won the right to.
+  void ready(Task& task) noexcept;
+  /// Like ready(), but at the end of the line.
+  void enqueue(Task& task) noexcept;
+  /// Leaves `self`, the running task, which others can already make ready; returns when they have.
+  void suspend(Task& self) noexcept;
+  /// Lets every other runnable task go first.
+  void yield(Task& self) noexcept;
+  /// Leaves the running task's stack for good; reap() is called with it on the scheduler's stack (L3).
+  [[noreturn]] void retire(Task& self) noexcept;
+
+  TimerWheel& wheel() noexcept { return wheel_; }
+  StackCache& stacks() noexcept { return stacks_; }
+  /// Counts a touch of another worker's task; the policy's governor weighs them.
+  void count_cross() noexcept { ++cross_; }
+
+  // --- any thread ---
+
+  /// Puts `task` into the inbox and wakes the worker if it sleeps. True if it slept.
+  bool post(Task& task) noexcept;
+  /// Gives back a timer armed on this worker's wheel, which will cancel it and call discard().
+  void return_timer(TimerNode& node) noexcept;
+  /// Wakes the worker if it sleeps; true if it slept.
+  bool wake() noexcept;
+  std::uint16_t index() const noexcept { return index_; }
+  Scheduler& scheduler() const noexcept { return scheduler_; }
+  Policy& policy() const noexcept { return policy_; }
+  WorkerStats stats() const noexcept;
+  /// When the wheel of a worker that sleeps wants to be advanced; kForever if never.
+  base::Nanos next_timer() const noexcept { return next_timer_.load(base::acquire); }  // [next-timer]
+  /// Runnable tasks here, roughly.
+  std::uint32_t load() const noexcept;
+
+  // --- for the policy, owner thread only ---
+
+  /// The next task of its own queues, or null.
+  Task* next() noexcept;
+  /// Empties the inbox and fires due timers, then next().
+  Task* poll(base::Nanos now) noexcept;
+  /// Enqueues what the inbox holds, oldest first. False: nothing.
+  bool drain_inbox() noexcept;
+  /// Fires what is due at `now`.
+  void advance_timers(base::Nanos now) noexcept;
+  /// Nanoseconds until the wheel wants to be advanced; kForever if never, or if time passes by hand only.
+  base::Nanos time_to_timer(base::Nanos now) const noexcept;
+  /// Sleeps until post() or wake(), at most `timeout` ns (kForever: no bound), unless something has come meanwhile.
+  void sleep(base::Nanos timeout) noexcept;
+  bool asleep() const noexcept { return inbox_.is_asleep(); }
+  /// Moves half of `victim`'s ring (at most 16 tasks) here. Returns how many.
+  std::uint32_t steal_ring(Worker& victim) noexcept;
+  /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else of its
+  /// overflow.
+  std::uint32_t steal_private(Worker& victim) noexcept;
+  /// Moves everything movable to `other`'s inbox.
+  void move_all_to(Worker& other) noexcept;
+
+  // What a watcher may read of another worker, all hints.
+  std::uint64_t dispatches() const noexcept { return dispatches_.load(base::relaxed); }
+  std::uint32_t ring_size() const noexcept { return ring_.size(); }
+  bool holds_any() const noexcept {
+    return ring_.size() != 0 || slot_.load(base::relaxed) != nullptr || held_.load(base::relaxed) != 0;
+  }
+  bool inbox_empty() const noexcept { return inbox_.empty(); }
+
+  /// Policy's own notes about this worker.
+  struct PolicyNotes {
+    std::uint32_t cross_seen = 0;
+    base::Nanos governed_at = 0;
+    base::Nanos active_since = 0;
+    bool after_stuck_steal = false;
+  } notes;
+  std::uint32_t cross() const noexcept { return cross_; }
+
+ protected:
+  /// A timer of this worker's wheel is due. On the scheduler's or the policy's stack.
+  virtual Fired fire(TimerNode& node) noexcept = 0;
+  /// `task` has left its stack for good.
+  virtual void reap(Task& task) noexcept = 0;
+  /// A timer given back by return_timer(): already cancelled.
+  virtual void discard(TimerNode& node) noexcept = 0;
+  /// The thread is about to begin and has ended its loop.
+  virtual void thread_started() noexcept {}
+  virtual void thread_stopping() noexcept {}
+
+ private:
+  friend class Scheduler;
+  using Queue = RunQueue<base::Real, Task, 256>;
+  static constexpr std::uint32_t kStreak = 64;
+  static constexpr std::int32_t kTickMax = 64;
+
+  void run() noexcept;  // the thread's body
+  void tick() noexcept;
+  void leave(Task& self, Task* next) noexcept;
+  void begin(Task& task) noexcept;
+  void push(Task& task) noexcept;
+  Task* next_in_line() noexcept;
+  Task* next_beside_thief() noexcept;
+  Task* take_pinned() noexcept;
+  void refill_from_overflow() noexcept;
+  void dispatch(Task& task) noexcept;
+  bool scheduler_stopping() const noexcept;
+  void drain_returned_timers() noexcept;
+
+  // --- owner writes, thieves look ---
+  std::atomic<std::uint64_t> dispatches_{0};
+  std::atomic<std::uint32_t> held_{0};  // batch and overflow together, a hint
+  std::atomic<Task*> slot_{nullptr};    // L1
+  // --- owner only ---
+  std::uint32_t streak_ = 0;
+  std::int32_t until_tick_ = 1;
+  std::int32_t tick_interval_ = kTickMax;
+  std::uint32_t cross_ = 0;
+  Task* pending_ = nullptr;               // chosen, but its stack was not yet left (X2)
+  Task* dead_ = nullptr;                  // L3
+  ExceptionState* exceptions_ = nullptr;  // this thread's __cxa_get_globals()
+  std::atomic<void*> scheduler_sp_{nullptr};
+  [[no_unique_address]] FiberHandles fiber_;
+  std::uint32_t batch_at_ = 0, batch_end_ = 0;
+  Task* batch_[Queue::kGrab];
+  Task *overflow_head_ = nullptr, *overflow_tail_ = nullptr;
+  std::uint32_t overflow_size_ = 0;
+  Task *pinned_head_ = nullptr, *pinned_tail_ = nullptr;
+  base::Nanos ticked_at_ = 0;  // real time
+  std::atomic<std::uint64_t> steals_{0}, sleeps_{0}, ticks_{0};
+  const std::uint16_t index_;
+  Scheduler& scheduler_;
+  Policy& policy_;
+  const base::Clock& clock_;
+  TimerWheel wheel_;
+  StackCache stacks_;
+  Queue ring_;
+  Section<base::Real> section_;
+  // --- others write ---
+  alignas(base::kCacheLine) Inbox<base::Real, Task> inbox_;
+  std::atomic<base::Nanos> next_timer_{base::kForever};
+  std::atomic<TimerNode*> returned_{nullptr};
+};
+
+inline void Worker::ready(Task& task) noexcept {
+  if (task.pin != kNoWorker && task.pin != index_) [[unlikely]]
+    return policy_.submit(task);
+  if (!section_.enter()) [[unlikely]]
+    return enqueue(task);
+  Task* const displaced = slot_.load(base::relaxed);
+  slot_.store(&task, base::relaxed);
+  if (displaced != nullptr) enqueue(*displaced);
+  section_.leave();
+}
+
+inline Task* Worker::next() noexcept {
+  if (!section_.enter()) [[unlikely]]
+    return next_beside_thief();
+  Task* const task = slot_.load(base::relaxed);
+  if (task == nullptr || streak_ >= kStreak) [[unlikely]]
+    return next_in_line();
+  slot_.store(nullptr, base::relaxed);
+  ++streak_;
+  section_.leave();
+  return task;
+}
+
+// The task about to be switched to: ours from here on (X1).
+inline void Worker::begin(Task& task) noexcept {
+  task.sp.store(nullptr, base::relaxed);  // relaxed: only its owner stores, and its owner is this worker
+  task.worker = this;
+  if (task.home.load(base::relaxed) != index_)
+    task.home.store(index_, base::relaxed);                               // relaxed: where its lines are, a hint
+  dispatches_.store(dispatches_.load(base::relaxed) + 1, base::relaxed);  // relaxed: watchers' progress hint
+  ek_current_task = &task;
+}
+
+// Inlined down to the jump: a return after a switch is always mispredicted (HOTPATH: 7.7 ns), so the switch lands in
+// the function that waits. Its caller keeps nothing of thread-local storage across it (C3).
+[[gnu::always_inline]] inline void Worker::leave(Task& self, Task* next) noexcept {
+  if (!exceptions_->empty()) [[unlikely]]
+    self.exceptions = std::exchange(*exceptions_, {});
+  void* const sp = next != nullptr ? next->sp.load(base::acquire) : nullptr;  // [task-sp] X1
+  if (sp != nullptr) [[likely]] {
+    begin(*next);
+    san_before_switch(&self.fiber, next->fiber);
+    switch_stack(&self.sp, sp, next);  // [task-sp] C1
+  } else {
+    pending_ = next;  // X2
+    ek_current_task = nullptr;
+    san_before_switch(&self.fiber, fiber_);
+    switch_stack(&self.sp, scheduler_sp_.load(base::relaxed), nullptr);
+  }
+  // Resumed, perhaps by another worker: `this` is the one that was left.
+  san_after_switch(self.fiber);
+  if (!self.exceptions.empty()) [[unlikely]]
+    *self.worker->exceptions_ = std::exchange(self.exceptions, {});
+}
+
+[[gnu::always_inline]] inline void Worker::suspend(Task& self) noexcept {
+  Task* const following = --until_tick_ > 0 ? next() : nullptr;
+  if (following == &self) return;  // X3
+  leave(self, following);
+}
+
+}  // namespace erlking::sched

@@ -1,0 +1,291 @@
+// What the erlking executable promises to those who call it from a shell or a script. No times are asserted. The
+// environment variable EK_ERLKING names the executable.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+constexpr std::string_view kHeader = "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs";
+const std::vector<std::string> kWorkloads = {"latency",     "pingpong", "pingpong-apart", "fanin",
+                                             "fanin-apart", "spawn",    "call",           "call-apart"};
+const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
+
+struct Ended {
+  int status = -1;   // exit status, or -1: by a signal
+  std::string out, err;
+};
+
+// A program being run, its output collected as it comes.
+class Program {
+ public:
+  explicit Program(std::vector<std::string> arguments) {
+    const char* const path = std::getenv("EK_ERLKING");
+    arguments.insert(arguments.begin(), path == nullptr ? "EK_ERLKING is not set" : path);
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    int out[2], err[2];
+    if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0) std::abort();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(out[1], STDOUT_FILENO);
+      ::dup2(err[1], STDERR_FILENO);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    ::close(err[1]);
+    ends_[0] = out[0];
+    ends_[1] = err[0];
+  }
+
+  // Reads until either output contains `text`; false: it ended without.
+  bool until(std::string_view text) {
+    while (out_.find(text) == out_.npos && err_.find(text) == err_.npos) {
+      if (!read_some()) return false;
+    }
+    return true;
+  }
+
+  void signal(int number) const { ::kill(pid_, number); }
+
+  Ended wait() {
+    while (read_some()) {
+    }
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out_, err_};
+  }
+
+ private:
+  bool read_some() {
+    pollfd both[2] = {{ends_[0], POLLIN, 0}, {ends_[1], POLLIN, 0}};
+    if (::poll(both, 2, -1) < 0) return false;
+    for (int i = 0; i < 2; ++i) {
+      if (both[i].revents == 0) continue;
+      char bytes[4096];
+      const ssize_t n = ::read(ends_[i], bytes, sizeof bytes);
+      if (n > 0) {
+        (i == 0 ? out_ : err_).append(bytes, static_cast<std::size_t>(n));
+      } else {
+        ::close(ends_[i]);
+        ends_[i] = -1;   // poll passes it over
+      }
+    }
+    return ends_[0] >= 0 || ends_[1] >= 0;
+  }
+
+  pid_t pid_ = -1;
+  int ends_[2];
+  std::string out_, err_;
+};
+
+Ended run(std::vector<std::string> arguments) { return Program(std::move(arguments)).wait(); }
+
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+using CsvRow = std::map<std::string, std::string>;
+
+// The rows after the header, by column; fails the test on whatever is no such CSV.
+std::vector<CsvRow> csv(const std::string& text) {
+  const std::vector<std::string> lines = split(text, '\n');
+  EXPECT_FALSE(lines.empty());
+  if (lines.empty()) return {};
+  EXPECT_EQ(lines[0], kHeader);
+  EXPECT_TRUE(text.ends_with('\n'));
+  const std::vector<std::string> columns = split(std::string(kHeader), ',');
+  std::vector<CsvRow> rows;
+  for (std::size_t i = 1; i < lines.size(); ++i) {
+    const std::vector<std::string> fields = split(lines[i], ',');
+    EXPECT_EQ(fields.size(), columns.size()) << lines[i];
+    if (fields.size() != columns.size()) return rows;
+    CsvRow row;
+    for (std::size_t k = 0; k < columns.size(); ++k) row[columns[k]] = fields[k];
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+double number(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  EXPECT_TRUE(!text.empty() && *end == '\0') << "no number: '" << text << "'";
+  return value;
+}
+
+bool on_path(const std::string& program) {
+  const char* const path = std::getenv("PATH");
+  const auto folders = split(path == nullptr ? "" : path, ':');
+  return std::ranges::any_of(folders, [&](const auto& folder) { return ::access((folder + "/" + program).c_str(), X_OK) == 0; });
+}
+
+class EveryWorkload : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryWorkload, RunsSmallAndStdoutIsCsvAlone) {
+  const Ended ended = run(std::vector<std::string>{"bench", GetParam(), "--csv", "--workers", "1,2"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  const auto rows = csv(ended.out);
+  EXPECT_FALSE(rows.empty());
+  std::set<std::string> workers;
+  for (const CsvRow& row : rows) {
+    EXPECT_EQ(row.at("workload"), GetParam());
+    EXPECT_EQ(row.at("system"), "erlking");
+    EXPECT_EQ(row.at("scheduler"), "steal");
+    EXPECT_EQ(row.at("heap"), "owned");
+    EXPECT_EQ(row.at("unit"), "ns");
+    EXPECT_EQ(row.at("runs"), "1");
+    EXPECT_FALSE(row.at("placement").empty());
+    EXPECT_LE(number(row.at("min")), number(row.at("median")));
+    EXPECT_LE(number(row.at("median")), number(row.at("max")));
+    EXPECT_GT(number(row.at("max")), 0);
+    workers.insert(row.at("workers"));
+  }
+  const bool two = GetParam() == "latency" || GetParam().ends_with("-apart");
+  EXPECT_EQ(workers, two ? std::set<std::string>({"2"}) : std::set<std::string>({"1", "2"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(BenchCli, EveryWorkload, testing::ValuesIn(kWorkloads), [](const auto& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST(BenchCli, LatencyHasFourFiguresForEachRateAndMode) {
+  const Ended ended = run(std::vector<std::string>{"bench", "latency", "--csv", "--workers", "2"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  std::set<std::string> metrics, expected;
+  for (const CsvRow& row : csv(ended.out)) metrics.insert(row.at("metric"));
+  for (const char* const figure : {"p50", "p99", "p99.9", "max"}) {
+    for (const char* const rate : {"1k", "10k", "100k", "1M"}) {
+      for (const char* const mode : {"parked", "busy"}) expected.insert(std::string(figure) + "@" + rate + "/" + mode);
+    }
+  }
+  EXPECT_EQ(metrics, expected);
+}
+
+TEST(BenchCli, ATableGoesToStdoutWithoutCsv) {
+  const Ended ended = run(std::vector<std::string>{"bench", "pingpong", "call", "--workers", "1"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  for (const char* const text : {"pingpong", "call", "floor:", "stack switch", "runs repeated"}) {
+    EXPECT_NE(ended.out.find(text), std::string::npos) << text;
+  }
+}
+
+TEST(BenchCli, WhatNeedsTwoWorkersIsLeftOutWithANoteWhenThereIsOne) {
+  const Ended ended = run(std::vector<std::string>{"bench", "call-apart", "--csv", "--workers", "1"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  EXPECT_TRUE(csv(ended.out).empty());
+  EXPECT_NE(ended.err.find("call-apart needs two workers"), std::string::npos) << ended.err;
+}
+
+TEST(BenchCli, BeamRunsBesideUs) {
+  if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
+  const Ended ended = run(std::vector<std::string>{"bench", "pingpong", "fanin-apart", "latency", "--csv", "--workers", "2", "--vs", "beam"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  std::map<std::string, std::set<std::string>> systems;
+  for (const CsvRow& row : csv(ended.out)) systems[row.at("workload") + row.at("metric")].insert(row.at("system"));
+  EXPECT_EQ(systems.size(), 2u + 32u);
+  for (const auto& [row, names] : systems) EXPECT_EQ(names, std::set<std::string>({"erlking", "beam"})) << row;
+  EXPECT_NE(ended.err.find("JIT"), std::string::npos) << ended.err;
+}
+
+TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {
+  if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
+  Program bench({"bench", "call", "spawn", "--workers", "1", "--vs", "beam", "--scale", "0.09", "--runs", "100", "--csv"});
+  ASSERT_TRUE(bench.until("JIT"));   // it has started
+  bench.signal(SIGINT);
+  const Ended ended = bench.wait();   // a peer that survived would hold stderr open: this would not return
+  EXPECT_EQ(ended.status, -1) << ended.err;
+  EXPECT_EQ(ended.out, "");
+}
+
+class Misuse : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(Misuse, IsOneLineOnStderrAndStatusTwo) {
+  const Ended ended = run(GetParam());
+  EXPECT_EQ(ended.status, 2);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+  EXPECT_TRUE(ended.err.ends_with('\n') && ended.err.starts_with("erlking")) << ended.err;
+}
+
+using Words = std::vector<std::string>;
+INSTANTIATE_TEST_SUITE_P(
+    BenchCli, Misuse,
+    testing::Values(Words{}, Words{"nonsense"}, Words{"--nonsense"}, Words{"bench", "nonsense"}, Words{"bench", "--nonsense"},
+                    Words{"bench", "pingpong", "nonsense"}, Words{"bench", "--scheduler", "nonsense"},
+                    Words{"bench", "--heap", "nonsense"}, Words{"bench", "--heap"}, Words{"bench", "--vs", "nonsense"},
+                    Words{"bench", "--vs", "beam", "--peers-dir", "/nonexistent"}, Words{"bench", "--runs", "0"},
+                    Words{"bench", "--runs", "101"}, Words{"bench", "--runs", "many"}, Words{"bench", "--scale", "0.001"},
+                    Words{"bench", "--scale", "101"}, Words{"bench", "--scale", "nan"}, Words{"bench", "--workers", "0"},
+                    Words{"bench", "--workers", "1,"}, Words{"bench", "--workers", "1025"}, Words{"bench", "--workers", "-1"},
+                    Words{"demo", "nonsense"}, Words{"demo", "--nonsense"}, Words{"demo", "--ek-workers=1025"},
+                    Words{"demo", "--ek-nonsense"}, Words{"demo", "--ek-scheduler=nonsense", "--once"}));
+
+TEST(BenchCli, HelpAndListNameEveryWorkload) {
+  for (const char* const flag : {"--help", "--list"}) {
+    const Ended ended = run({"bench", flag});
+    EXPECT_EQ(ended.status, 0);
+    EXPECT_EQ(ended.err, "");
+    for (const std::string& workload : kWorkloads) {
+      EXPECT_NE(ended.out.find("\n  " + workload + " "), std::string::npos) << flag << " lacks " << workload;
+    }
+  }
+}
+
+TEST(ErlkingCli, VersionAndHelpGoToStdout) {
+  const Ended version = run({"--version"});
+  EXPECT_EQ(version.status, 0);
+  EXPECT_TRUE(version.out.starts_with("erlking ")) << version.out;
+  const Ended help = run({"--help"});
+  EXPECT_EQ(help.status, 0);
+  for (const char* const text : {"bench", "demo", "--ek-workers"}) EXPECT_NE(help.out.find(text), std::string::npos) << text;
+}
+
+TEST(DemoCli, OnceItShowsACrashAndARestartAndEnds) {
+  const Ended ended = run({"demo", "--once"});
+  EXPECT_EQ(ended.status, 0) << ended.err;
+  const std::size_t started = ended.out.find("started 'divider'"), down = ended.out.find("went down: exception");
+  const std::size_t restarted = ended.out.find("restarted 'divider'"), answered = ended.out.rfind(" = ");
+  ASSERT_NE(restarted, std::string::npos) << ended.out;
+  EXPECT_LT(started, down);
+  EXPECT_LT(down, restarted);
+  EXPECT_LT(restarted, answered) << "no answer after the restart:\n" << ended.out;
+}
+
+TEST(DemoCli, ASignalEndsItCleanly) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    Program demo({"demo"});
+    ASSERT_TRUE(demo.until("customer"));
+    demo.signal(number);
+    const Ended ended = demo.wait();
+    EXPECT_EQ(ended.status, 0) << ended.err;
+    EXPECT_NE(ended.out.find("all processes have ended"), std::string::npos) << ended.out;
+  }
+}
+
+}  // namespace

@@ -1,0 +1,27 @@
+// `erlking bench`: measures workloads on Erlking and on its peers in turns within one run, and prints table or CSV.
+#pragma once
+
+#include "runtime/options.h"
+#include "tools/bench/workload.h"
+
+#include <string>
+#include <vector>
+
+namespace erlking::bench {
+
+struct BenchOptions {
+  std::vector<const Workload*> workloads;
+  std::vector<unsigned> workers;  ///< one runtime, and one of each peer, for each
+  std::vector<Contender> peers;   ///< beside ourselves
+  unsigned runs = 5;              ///< that count; one more, shortened, warms up
+  double scale = 1;               ///< times the operations of a run
+  bool csv = false;               ///< CSV on stdout, all else on stderr
+  std::string peers_dir;          ///< where perf/peers lies
+  Options runtime;                ///< scheduler, heap and the rest; `workers` is set for each
+};
+
+/// Blocks until done; the program's exit status: 0, 1 (a run failed), 2 (a peer cannot be had). Installs signal
+/// handlers.
+int run_bench(const BenchOptions& options);
+
+}  // namespace erlking::bench

@@ -1,0 +1,221 @@
+#include "tools/bench/floors.h"
+
+#include "base/clock.h"
+#include "gc/gc.h"
+#include "sched/sched.h"
+#include "tools/bench/samples.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <linux/futex.h>
+#include <memory>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+namespace erlking::bench {
+
+namespace {
+
+using base::monotonic_now;
+using base::Nanos;
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+struct alignas(128) Line {
+  std::atomic<std::uint32_t> word{0};
+};
+
+double per(Nanos spent, std::uint64_t n) { return static_cast<double>(spent) / static_cast<double>(n); }
+
+std::uint64_t times(double n, double scale) { return static_cast<std::uint64_t>(std::max(16.0, n * scale)); }
+
+// Runs `f` on a thread pinned to `cpu`.
+template <class F>
+std::jthread on(int cpu, F f) {
+  return std::jthread([cpu, f = std::move(f)]() mutable {
+    sched::pin_thread(cpu);
+    f();
+  });
+}
+
+// Two threads count one word up in turns.
+double hand_over(int here, int there, std::uint64_t n) {
+  Line line;
+  Nanos spent = 0;
+  const auto count = [&line, n](std::uint32_t parity) {
+    for (std::uint32_t k = parity; k < 2 * n; k += 2) {
+      while (line.word.load(std::memory_order_acquire) != k) {
+      }
+      line.word.store(k + 1, std::memory_order_release);
+    }
+  };
+  {
+    const auto other = on(there, [&] { count(1); });
+    const auto mine = on(here, [&] {
+      while (line.word.load(std::memory_order_relaxed) != 0) {
+      }
+      const Nanos t0 = monotonic_now();
+      count(0);
+      spent = monotonic_now() - t0;
+    });
+  }
+  return per(spent, 2 * n);
+}
+
+double compare_exchange(std::uint64_t n) {
+  Line line;
+  const Nanos t0 = monotonic_now();
+  for (std::uint64_t k = 0; k < n; ++k) {
+    std::uint32_t seen = line.word.load(std::memory_order_relaxed);
+    line.word.compare_exchange_strong(seen, seen + 1, std::memory_order_seq_cst);
+  }
+  return per(monotonic_now() - t0, n);
+}
+
+struct Stacks {
+  std::atomic<void*> outer{nullptr}, inner{nullptr};
+};
+
+void bounce(void* argument) {
+  auto& stacks = *static_cast<Stacks*>(argument);
+  for (;;) sched::switch_stack(&stacks.inner, stacks.outer.load(std::memory_order_relaxed), nullptr);
+}
+
+double stack_switch(std::uint64_t n) {
+  constexpr std::size_t kBytes = 64 * 1024;
+  const auto memory = std::make_unique<std::byte[]>(kBytes);
+  auto* const top =
+      reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(memory.get()) + kBytes) & ~std::uintptr_t{63});
+  Stacks stacks;
+  stacks.inner.store(sched::prepare_stack(top, &bounce), std::memory_order_relaxed);
+  const Nanos t0 = monotonic_now();
+  for (std::uint64_t k = 0; k < n; ++k) {
+    sched::switch_stack(&stacks.outer, stacks.inner.load(std::memory_order_relaxed), &stacks);
+  }
+  return per(monotonic_now() - t0, 2 * n);
+}
+
+double block_pair(std::uint64_t n) {
+  const auto collector = gc::make_collector("owned");
+  if (!collector) return kNone;
+  gc::Local local(**collector);
+  constexpr unsigned cls = gc::size_class(64);
+  const Nanos t0 = monotonic_now();
+  for (std::uint64_t k = 0; k < n; ++k) {
+    void* const block = local.allocate(cls);
+    if (block == nullptr) return kNone;
+    *static_cast<volatile std::uint64_t*>(block) = k;
+    local.free(block, cls);
+  }
+  return per(monotonic_now() - t0, n);
+}
+
+long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value) {
+  return ::syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
+}
+
+struct Wake {
+  double p50 = kNone, p99 = kNone;
+};
+
+// As the latency workload does it: the waker keeps to a timetable, the sleeper notes how late it is.
+Wake futex_wake(int here, int there, Nanos gap, std::uint64_t n) {
+  Line line;
+  std::vector<std::int64_t> late(n);
+  std::atomic<Nanos> due{0};
+  {
+    const auto sleeper = on(there, [&] {
+      for (std::uint32_t k = 0; k < n; ++k) {
+        while (line.word.load(std::memory_order_acquire) == k) futex(line.word, FUTEX_WAIT, k);
+        late[k] = monotonic_now() - due.load(std::memory_order_relaxed);  // relaxed: the word publishes it
+      }
+    });
+    const auto waker = on(here, [&] {
+      const Nanos first = monotonic_now() + 2'000'000;
+      for (std::uint32_t k = 0; k < n; ++k) {
+        const Nanos at = first + gap * k;
+        while (monotonic_now() < at) {
+        }
+        due.store(at, std::memory_order_relaxed);
+        line.word.store(k + 1, std::memory_order_release);
+        futex(line.word, FUTEX_WAKE, 1);
+      }
+    });
+  }
+  std::sort(late.begin(), late.end());
+  const auto at = [&](std::size_t per_mille) { return static_cast<double>(late[(n * per_mille + 999) / 1000 - 1]); };
+  return {at(500), at(990)};
+}
+
+}  // namespace
+
+std::string_view describe(Floor floor) noexcept {
+  switch (floor) {
+    case Floor::line:
+      return "cache line handed over, one way";
+    case Floor::cas:
+      return "compare-exchange, uncontended";
+    case Floor::change:
+      return "stack switch";
+    case Floor::block:
+      return "64-byte block, allocated and freed";
+    case Floor::sum:
+      return "sum: switch + block + 2 compare-exchanges";
+    case Floor::futex_1k:
+      return "futex wake, 1k/s, p50";
+    case Floor::futex_1k_p99:
+      return "futex wake, 1k/s, p99";
+    case Floor::futex_10k:
+      return "futex wake, 10k/s, p50";
+    case Floor::futex_10k_p99:
+      return "futex wake, 10k/s, p99";
+  }
+  return "";
+}
+
+FloorFigures measure_floors(double scale, bool with_futex) {
+  FloorFigures figures;
+  figures.fill(kNone);
+  const auto set = [&](Floor floor, double ns) { figures[static_cast<std::size_t>(floor)] = ns; };
+  const std::vector<int> cpus = sched::allowed_cpus();
+  const int here = cpus.empty() ? 0 : cpus[0];
+  {
+    const auto alone = on(here, [&] {
+      const double cas = compare_exchange(times(2e6, scale));
+      const double change = stack_switch(times(5e6, scale));
+      const double block = block_pair(times(5e6, scale));
+      set(Floor::cas, cas);
+      set(Floor::change, change);
+      set(Floor::block, block);
+      set(Floor::sum, change + block + 2 * cas);
+    });
+  }
+  if (cpus.size() < 2 || sched::usable_cpus() < 2) return figures;
+  set(Floor::line, hand_over(here, cpus[1], times(150e3, scale)));
+  if (!with_futex) return figures;
+  const Wake slow = futex_wake(here, cpus[1], 1'000'000, times(200, scale));
+  const Wake fast = futex_wake(here, cpus[1], 100'000, times(1'000, scale));
+  set(Floor::futex_1k, slow.p50);
+  set(Floor::futex_1k_p99, slow.p99);
+  set(Floor::futex_10k, fast.p50);
+  set(Floor::futex_10k_p99, fast.p99);
+  return figures;
+}
+
+FloorFigures medians(const std::vector<FloorFigures>& rounds) {
+  FloorFigures result;
+  for (std::size_t i = 0; i < kFloors; ++i) {
+    std::vector<double> values;
+    for (const FloorFigures& round : rounds) {
+      if (!std::isnan(round[i])) values.push_back(round[i]);
+    }
+    result[i] = values.empty() ? kNone : summarise(values).median;
+  }
+  return result;
+}
+
+}  // namespace erlking::bench

@@ -1,0 +1,35 @@
+// The machine alone: what nothing built on it can beat, measured in the same run as everything else. Nanoseconds.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+namespace erlking::bench {
+
+enum class Floor : std::size_t {
+  line,      ///< one shared cache line handed from one CPU to another, one way
+  cas,       ///< load and compare-exchange on a line nobody else wants
+  change,    ///< a stack switch
+  block,     ///< a 64-byte block allocated and freed on one thread
+  sum,       ///< change + block + 2 cas: what a hop on one worker cannot do without
+  futex_1k,  ///< FUTEX_WAKE to a thread asleep on another CPU, 1,000 a second: intended wake to running, p50
+  futex_1k_p99,
+  futex_10k,  ///< the same, 10,000 a second
+  futex_10k_p99,
+};
+inline constexpr std::size_t kFloors = 9;
+std::string_view describe(Floor floor) noexcept;
+
+/// One round's figures; NaN where this machine has but one CPU to offer, or it was not asked for.
+using FloorFigures = std::array<double, kFloors>;
+
+/// Measures all of them (the futex only if `with_futex`), for about 0.1 s × scale and 0.3 s × scale more for the futex.
+/// Starts threads of its own and pins them to the first two CPUs allowed.
+FloorFigures measure_floors(double scale, bool with_futex);
+
+/// The median of each over the rounds, NaN left out.
+FloorFigures medians(const std::vector<FloorFigures>& rounds);
+
+}  // namespace erlking::bench

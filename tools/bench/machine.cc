@@ -1,0 +1,126 @@
+#include "tools/bench/machine.h"
+
+#include "base/clock.h"
+#include "sched/cpus.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <fstream>
+#include <string>
+#include <time.h>
+#include <unistd.h>
+
+namespace erlking::bench {
+
+namespace {
+
+// Two ticks of /proc/stat and a bit: less is nothing but rounding.
+constexpr std::int64_t kLeast = 25'000'000;
+
+// What the signal handler has to undo; INT32_MIN: nothing.
+constexpr int kNotRaised = INT32_MIN;
+std::atomic<int> nice_before{kNotRaised};
+std::array<std::atomic<pid_t>, 64> children;
+
+std::int64_t busy_ns() {
+  std::ifstream in("/proc/stat");
+  std::string cpu;
+  std::int64_t user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, steal = 0;
+  if (!(in >> cpu >> user >> nice >> system >> idle >> iowait >> irq >> softirq >> steal)) return 0;
+  static const std::int64_t tick = 1'000'000'000 / ::sysconf(_SC_CLK_TCK);
+  return (user + nice + system + irq + softirq + steal) * tick;
+}
+
+std::int64_t cpu_ns(clockid_t clock) {
+  timespec t{};
+  return ::clock_gettime(clock, &t) == 0 ? t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec : 0;
+}
+
+// Async-signal-safe but for raise_autogroup's snprintf of an integer, which allocates nothing.
+void undo_priority() noexcept {
+  const int before = nice_before.exchange(kNotRaised);
+  if (before != kNotRaised) sched::raise_autogroup(before);
+}
+
+void on_signal(int signal) {
+  undo_priority();
+  for (auto& child : children) {
+    const pid_t pid = child.load();
+    if (pid > 0) ::kill(pid, SIGKILL);
+  }
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+}  // namespace
+
+Neighbours::Neighbours(std::span<const pid_t> children) : children_(children) {
+  began_ = base::monotonic_now();
+  others_ = others();
+}
+
+std::int64_t Neighbours::others() const {
+  std::int64_t ours = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+  for (const pid_t child : children_) {
+    clockid_t clock;
+    if (::clock_getcpuclockid(child, &clock) == 0) ours += cpu_ns(clock);
+  }
+  return busy_ns() - ours;
+}
+
+double Neighbours::cores() const {
+  const std::int64_t used = others() - others_;
+  const std::int64_t wall = base::monotonic_now() - began_;
+  return used > kLeast && wall > 0 ? static_cast<double>(used) / static_cast<double>(wall) : 0;
+}
+
+RaisedPriority::RaisedPriority() {
+  std::ifstream in("/proc/self/autogroup");  // "/autogroup-96 nice 0"
+  std::string group, word;
+  int level = 0;
+  if (!(in >> group >> word >> level)) {
+    report_ = "no scheduling groups per session here: priority left as it is";
+  } else if (level < 0) {
+    report_ = fmt::format("this session's scheduling group has nice {} already: left as it is", level);
+  } else {
+    nice_before.store(level);
+    if (sched::raise_autogroup(-20)) {
+      report_ = fmt::format("this session's scheduling group: nice {} → -20 until the end", level);
+    } else {
+      nice_before.store(kNotRaised);
+      report_ = "not permitted to raise this session's scheduling group: neighbours count for more";
+    }
+  }
+}
+
+RaisedPriority::~RaisedPriority() { undo_priority(); }
+
+void clean_up_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = &on_signal;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+}
+
+bool kill_on_signals(pid_t child) noexcept {
+  for (auto& place : children) {
+    pid_t none = 0;
+    if (place.compare_exchange_strong(none, child)) return true;
+  }
+  return false;
+}
+
+void forget_child(pid_t child) noexcept {
+  for (auto& place : children) {
+    pid_t expected = child;
+    if (place.compare_exchange_strong(expected, 0)) return;
+  }
+}
+
+}  // namespace erlking::bench

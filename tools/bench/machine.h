@@ -1,0 +1,51 @@
+// The machine a benchmark shares: how much of it others used during a run, and a greater share of it for the run.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <sys/types.h>
+
+namespace erlking::bench {
+
+/// Watches the CPU time others use, from its construction on: all that /proc/stat calls busy or stolen, less what this
+/// process and `children` used. Without a readable /proc it sees nobody.
+class Neighbours {
+ public:
+  explicit Neighbours(std::span<const pid_t> children);
+  /// How much others used since then, in cores: 0.5 is half of one. 0 for what is less than the ticks can tell.
+  double cores() const;
+  /// Above this a run is disturbed.
+  static constexpr double kDisturbed = 0.25;
+
+ private:
+  std::int64_t others() const;  // ns of CPU, since boot
+
+  std::span<const pid_t> children_;
+  std::int64_t began_ = 0, others_ = 0;
+};
+
+/// While it lives, this session's scheduling group has nice level -20, where that is permitted: otherwise the kernel
+/// divides the CPUs between sessions, however niced their processes are. One at a time; also undone by undo_all().
+class RaisedPriority {
+ public:
+  RaisedPriority();
+  ~RaisedPriority();
+  RaisedPriority(const RaisedPriority&) = delete;
+  RaisedPriority& operator=(const RaisedPriority&) = delete;
+
+  /// One sentence on what was done, or was not permitted.
+  const std::string& report() const noexcept { return report_; }
+
+ private:
+  std::string report_;
+};
+
+/// Has SIGINT, SIGTERM and SIGHUP undo the raised priority, kill the children registered below, then end the program as
+/// they would.
+void clean_up_on_signals();
+/// Adds and removes a child to be killed by that. At most 64; false: no place.
+bool kill_on_signals(pid_t child) noexcept;
+void forget_child(pid_t child) noexcept;
+
+}  // namespace erlking::bench

@@ -1,0 +1,216 @@
+// The erlking executable: subcommands bench and demo. Every misuse is one line on stderr and exit status 2.
+#include "gc/gc.h"
+#include "runtime/options.h"
+#include "sched/sched.h"
+#include "tools/bench/bench.h"
+#include "tools/demo.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using namespace erlking;
+
+constexpr unsigned kMaxWorkers = 1024;   // a runtime's
+
+// What the user got wrong.
+struct Misuse {
+  std::string what;
+};
+
+int misuse(std::string what) {
+  what = what.substr(0, what.find('\n'));
+  fmt::print(stderr, "erlking: {} (see erlking --help)\n", what);
+  return 2;
+}
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> items;
+  for (std::size_t at = 0; at <= list.size();) {
+    const std::size_t comma = std::min(list.find(',', at), list.size());
+    items.push_back(list.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return items;
+}
+
+template <class Names>
+std::string joined(const Names& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text;
+}
+
+template <class T>
+void add_once(std::vector<T>& values, T value) {
+  if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+}
+
+std::string workload_list() {
+  std::string text;
+  for (const bench::Workload& workload : bench::workloads())
+    text += fmt::format("  {:<15} {}\n", workload.name, workload.what);
+  return text;
+}
+
+// As given on the command line.
+struct BenchArguments {
+  std::vector<std::string> workloads;
+  std::string scheduler, heap, workers, peers, peers_dir = EK_SOURCE_ROOT "/perf/peers";
+  unsigned runs = 5;
+  double scale = 1;
+  bool csv = false, list = false;
+};
+
+void add_bench(CLI::App& app, BenchArguments& given) {
+  CLI::App& bench = *app.add_subcommand("bench", "Measures Erlking, and others beside it in the same run");
+  bench.add_option("workload", given.workloads, "what to measure; none: all")->option_text("WORKLOAD…|all");
+  bench.add_option("--scheduler", given.scheduler, "our scheduler: " + joined(sched::policy_names()))
+      ->option_text("NAME");
+  bench.add_option("--heap", given.heap, "our message heap: " + joined(gc::collector_names()))->option_text("NAME");
+  bench.add_option("--workers", given.workers, "numbers of workers, such as 1,2; default 1 and, with a second CPU, 2")
+      ->option_text("LIST");
+  bench.add_option("--runs", given.runs, "runs that count, 1 to 100; default 5")
+      ->option_text("N")
+      ->check(CLI::Range(1u, 100u));
+  bench.add_option("--scale", given.scale, "times the operations of a run, 0.01 to 100; default 1")
+      ->option_text("X")
+      ->check(CLI::Range(0.01, 100.0));
+  bench.add_option("--vs", given.peers, "peers to measure beside us: beam, go")->option_text("LIST");
+  bench.add_option("--peers-dir", given.peers_dir, "where the peers' sources lie")->option_text("DIR");
+  bench.add_flag("--csv", given.csv, "CSV, alone, on stdout; everything else on stderr");
+  bench.add_flag("--list", given.list, "lists workloads, schedulers, heaps and peers, and ends");
+  bench.footer(
+      "Workloads:\n" + workload_list() +
+      "\nEvery figure goes through the public interface, with bounds, timeouts and statistics on. Systems and\n"
+      "workloads take turns; a run during which others used more than a quarter of a core is repeated.");
+}
+
+void print_list() {
+  fmt::print("workloads:\n{}schedulers: {}\nheaps: {}\npeers: beam, go\n", workload_list(),
+             joined(sched::policy_names()), joined(gc::collector_names()));
+}
+
+bench::BenchOptions bench_options(const BenchArguments& given, const Options& base) {
+  bench::BenchOptions options;
+  options.runtime = base;
+  options.runs = given.runs;
+  options.scale = given.scale;
+  options.csv = given.csv;
+  options.peers_dir = given.peers_dir;
+  if (!std::isfinite(given.scale)) throw Misuse{"--scale must be 0.01 to 100"};
+
+  const auto known = bench::workloads();
+  std::vector<bool> wanted(known.size(), given.workloads.empty());
+  for (const std::string& name : given.workloads) {
+    const bench::Workload* const workload = bench::find_workload(name);
+    if (workload != nullptr) {
+      wanted[static_cast<std::size_t>(workload - known.data())] = true;
+    } else if (name == "all") {
+      wanted.assign(known.size(), true);
+    } else {
+      std::vector<std::string_view> names;
+      for (const bench::Workload& each : known) names.push_back(each.name);
+      throw Misuse{fmt::format("unknown workload '{}'; there are: {}, all", name, joined(names))};
+    }
+  }
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (wanted[i]) options.workloads.push_back(&known[i]);
+  }
+
+  const auto choose = [](const std::string& name, const std::vector<std::string_view>& names, std::string_view what,
+                         std::string& chosen) {
+    if (!name.empty()) chosen = name;
+    if (std::ranges::find(names, chosen) == names.end()) {
+      throw Misuse{fmt::format("unknown {} '{}'; there is: {}", what, chosen, joined(names))};
+    }
+  };
+  choose(given.scheduler, sched::policy_names(), "scheduler", options.runtime.scheduler);
+  choose(given.heap, gc::collector_names(), "heap", options.runtime.heap);
+
+  if (!given.workers.empty()) {
+    for (const std::string& item : split(given.workers)) {
+      unsigned n = 0;
+      const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), n);
+      if (error != std::errc{} || end != item.data() + item.size() || n < 1 || n > kMaxWorkers) {
+        throw Misuse{fmt::format("--workers: '{}' is no number from 1 to {}", item, kMaxWorkers)};
+      }
+      add_once(options.workers, n);
+    }
+  } else if (base.workers != 0) {
+    options.workers = {base.workers};
+  } else {
+    options.workers = {1};
+    if (sched::usable_cpus() > 1) options.workers.push_back(2);
+  }
+
+  if (!given.peers.empty()) {
+    for (const std::string& item : split(given.peers)) {
+      if (item == "beam") {
+        add_once(options.peers, bench::Contender::beam);
+      } else if (item == "go") {
+        add_once(options.peers, bench::Contender::go);
+      } else {
+        throw Misuse{fmt::format("--vs: unknown peer '{}'; there are: beam, go", item)};
+      }
+    }
+  }
+  return options;
+}
+
+int run(int argc, char** argv) {
+  auto base = Options::parse(argc, argv);  // removes --ek-…
+  if (!base) return misuse(base.error());
+
+  CLI::App app("Erlking: Erlang-style processes for C++. The tools that come with it.", "erlking");
+  app.set_version_flag("--version", std::string("erlking ") + EK_VERSION);
+  app.require_subcommand(1);
+  app.footer("erlking COMMAND --help tells more.\n\nFlags for the runtime, taken by every command:\n" +
+             Options::help());
+  if (argc > 1 && argv[1][0] != '-' && std::string_view(argv[1]) != "bench" && std::string_view(argv[1]) != "demo") {
+    return misuse(fmt::format("unknown command '{}'; there are: bench, demo", argv[1]));
+  }
+  BenchArguments arguments;
+  add_bench(app, arguments);
+  bool once = false;
+  app.add_subcommand("demo", "Shows a process crash and its watcher start another; until Ctrl-C")
+      ->add_flag("--once", once, "one crash and restart, about three seconds");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return misuse(e.what());
+  }
+
+  if (!app.got_subcommand("bench")) return tools::run_demo(*base, once);
+  if (arguments.list) {
+    print_list();
+    return 0;
+  }
+  try {
+    return bench::run_bench(bench_options(arguments, *base));
+  } catch (const Misuse& e) {
+    return misuse(e.what);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int status = run(argc, argv);
+  if (std::fflush(stdout) == 0) return status;
+  std::perror("erlking: stdout");
+  return 1;
+}
