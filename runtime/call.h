@@ -132,17 +132,31 @@ typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&&
   if (to == asker.pid() && !asker.is_port()) return failed(CallFailure::calling_self);
   Process& target = system.process(to);
   ReplyCell<M> cell;
-  struct Request {  // ours until it is delivered
+  struct Request {    // ours until it is delivered
+    System* outside;  // a port's: the block is of the outside heap
     Item* item = nullptr;
     From<M>& from() noexcept { return item->body<Called<M>>()->from; }
+    void make(Pid to, M&& request) {
+      if (outside == nullptr) [[likely]] {
+        item = make_item<Called<M>>(to, std::move(request), From<M>{});
+      } else {
+        OutsideHeap scope(*outside);
+        item = make_item<Called<M>>(to, std::move(request), From<M>{});
+      }
+    }
     ~Request() {
       if (item == nullptr) return;
       from().forget();
-      drop_item(item);
+      if (outside == nullptr) [[likely]] {
+        drop_item(item);
+      } else {
+        OutsideHeap scope(*outside);
+        drop_item(item);
+      }
     }
-  } sent;
+  } sent{asker.is_port() ? &system : nullptr};
   try {
-    sent.item = make_item<Called<M>>(to, std::move(request), From<M>{});
+    sent.make(to, std::move(request));
   } catch (const std::bad_alloc&) {
     return failed(CallFailure::no_memory);
   }

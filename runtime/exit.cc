@@ -7,47 +7,30 @@
 
 namespace erlking {
 
+using detail::become;
 using detail::LinkRecord;
-using detail::Relations;
+using detail::new_signal;
+using detail::push_signal;
+using detail::relations_of;
+using detail::send_or_drop;
+using detail::signal_body;
 using detail::SignalKind;
+using detail::SignalPtr;
 
 namespace {
 
-// A signal from the running process; throws std::bad_alloc.
-Item* new_signal(SignalKind kind, Pid from, std::uint64_t ref = 0) {
-  void* block = detail::heap().allocate(gc::size_class(detail::kSignalBytes));
-  if (block == nullptr) throw std::bad_alloc();
-  return detail::make_signal(block, kind, from, ref);
-}
-
-void free_signal(Item* item) noexcept {
-  detail::destroy_signal(*item);
-  detail::heap().free_bytes(item, item->bytes);
-}
-
-Relations& relations_of(Process& process) {
-  if (process.relations == nullptr) process.relations = std::make_unique<Relations>();
-  return *process.relations;
-}
-
-void send_or_free(Process& self, Item* item, Pid to) noexcept {
-  if (!detail::push_signal(*self.system, item, to)) free_signal(item);
-}
-
 MonitorRef monitor_as(Process& self, Pid target, Ref<const std::string> name) {
   const MonitorRef ref{core_of(self).next_ref()};
-  Item* const item = new_signal(SignalKind::monitor, self.pid(), ref.id);
-  try {
-    relations_of(self).monitors.add(ref.id, {target});
-  } catch (...) {
-    free_signal(item);
-    throw;
+  SignalPtr signal = new_signal(SignalKind::monitor, self.pid(), ref.id);
+  relations_of(self).monitors.add(ref.id).target = target;
+  signal_body(*signal).name = std::move(name);
+  if (target && push_signal(*self.system, signal.get(), target)) {
+    static_cast<void>(signal.release());
+    return ref;
   }
-  detail::signal_body(*item).name = std::move(name);
-  if (target && detail::push_signal(*self.system, item, target)) return ref;
-  detail::become(*item, SignalKind::down, target);  // the answer of a process that is not there
-  detail::signal_body(*item).reason = reason::noproc;
-  send_or_free(self, item, self.pid());
+  become(*signal, SignalKind::down, target);  // the answer of a process that is not there
+  signal_body(*signal).reason = reason::noproc;
+  send_or_drop(*self.system, std::move(signal), self.pid());
   return ref;
 }
 
@@ -62,9 +45,9 @@ void exit(Reason reason) {
 void exit(Pid to, Reason reason) {
   Process& self = require_process("exit");
   self.checkpoint();
-  Item* const item = new_signal(SignalKind::exit_plain, self.pid());
-  detail::signal_body(*item).reason = std::move(reason);
-  send_or_free(self, item, to);
+  SignalPtr signal = new_signal(SignalKind::exit_plain, self.pid());
+  signal_body(*signal).reason = std::move(reason);
+  send_or_drop(*self.system, std::move(signal), to);
   if (to == self.pid()) self.checkpoint();  // one's own exit acts before the call returns
 }
 
@@ -75,26 +58,24 @@ void link(Pid to) {
   auto& links = relations_of(self).links;
   LinkRecord* record = links.find(to.id);
   if (record != nullptr && record->pending == 0) return;  // 3.1
-  Item* const item = new_signal(SignalKind::link, self.pid());
+  SignalPtr signal = new_signal(SignalKind::link, self.pid());
   if (record != nullptr) {
     record->pending = 0;  // L1: a link again, the unlink's acknowledgement is void
   } else {
-    try {
-      links.add(to.id, {.exit = new_signal(SignalKind::exit_link, self.pid())});
-    } catch (...) {
-      free_signal(item);
-      throw;
-    }
+    SignalPtr owed = new_signal(SignalKind::exit_link, self.pid());
+    links.add(to.id).exit = std::move(owed);
   }
-  if (detail::push_signal(*self.system, item, to)) return;
+  if (push_signal(*self.system, signal.get(), to)) {
+    static_cast<void>(signal.release());
+    return;
+  }
   if (self.trapping) {  // L3: answers itself
-    detail::become(*item, SignalKind::exit_link, to);
-    detail::signal_body(*item).reason = reason::noproc;
-    return send_or_free(self, item, self.pid());
+    become(*signal, SignalKind::exit_link, to);
+    signal_body(*signal).reason = reason::noproc;
+    send_or_drop(*self.system, std::move(signal), self.pid());
+    return;
   }
-  free_signal(item);
-  LinkRecord removed;
-  if (links.remove(to.id, &removed)) free_signal(removed.exit);
+  links.remove(to.id);
   exit(reason::noproc);
 }
 
@@ -103,12 +84,10 @@ void unlink(Pid to) {
   self.checkpoint();
   LinkRecord* record = self.relations == nullptr ? nullptr : self.relations->links.find(to.id);
   if (record == nullptr || record->pending != 0) return;
-  Item* const item = new_signal(SignalKind::unlink, self.pid(), self.relations->unlinks + 1);
+  SignalPtr signal = new_signal(SignalKind::unlink, self.pid(), self.relations->unlinks + 1);
   record->pending = ++self.relations->unlinks;
-  if (detail::push_signal(*self.system, item, to)) return;
-  free_signal(item);  // L3: gone counts as acknowledged
-  LinkRecord removed;
-  if (self.relations->links.remove(to.id, &removed)) free_signal(removed.exit);
+  if (send_or_drop(*self.system, std::move(signal), to)) return;
+  self.relations->links.remove(to.id);  // L3: gone counts as acknowledged
 }
 
 MonitorRef monitor(Pid target) {
@@ -131,7 +110,8 @@ bool demonitor(MonitorRef ref, Flush flush) {
   if (active) {
     if (void* block =
             detail::heap().allocate(gc::size_class(detail::kSignalBytes))) {  // without: its record is advisory
-      send_or_free(self, detail::make_signal(block, SignalKind::demonitor, self.pid(), ref.id), record.target);
+      send_or_drop(*self.system, SignalPtr(detail::make_signal(block, SignalKind::demonitor, self.pid(), ref.id)),
+                   record.target);
     }
     return true;
   }

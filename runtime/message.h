@@ -130,10 +130,12 @@ template <class T>
 concept Borrowed = std::is_pointer_v<T> || std::is_array_v<T> || std::is_same_v<T, std::string_view>;
 
 /// What may be sent: a movable object that owns what it holds. Pointers, arrays and string_views are refused, because
-/// what they point at is the sender's: send a std::string, a vector, a Ref.
+/// what they point at is the sender's: send a std::string, a vector, a Ref. A refused object must find its way back: by
+/// move assignment, or by a move construction that cannot fail.
 template <class T>
-concept Sendable = std::is_object_v<T> && std::move_constructible<T> && !std::is_const_v<T> && !Borrowed<T> &&
-                   alignof(T) <= 64 && !std::is_same_v<T, Message>;
+concept Sendable = std::is_object_v<T> && std::move_constructible<T> &&
+                   (std::is_move_assignable_v<T> || std::is_nothrow_move_constructible_v<T>)&&!std::is_const_v<T> &&
+                   !Borrowed<T> && alignof(T) <= 64 && !std::is_same_v<T, Message>;
 
 /// A message that names its reply: what call() takes.
 template <class T>

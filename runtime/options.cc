@@ -25,7 +25,7 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->check(CLI::Range(0u, 1024u))
       ->capture_default_str();
   app->add_flag("--ek-affinity", options.affinity, "bind each worker to a CPU")->envname("ERLKING_AFFINITY");
-  app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4194304")
+  app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4000000")
       ->envname("ERLKING_MAX_PROCESSES")
       ->check(CLI::Range(1u, 4'194'304u))
       ->capture_default_str();

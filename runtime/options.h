@@ -23,7 +23,7 @@ struct Options {
   std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
   unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU the limits really give
   bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
-  std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,194,304
+  std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::size_t max_heap_bytes = SIZE_MAX;    ///< message heap; at the bound spawn and send find no memory
   std::size_t max_stack_bytes = SIZE_MAX;   ///< address space of stacks; at the bound spawn answers system_limit
   ClockKind clock = ClockKind::real;

@@ -16,8 +16,9 @@ template <class Record>
 class PeerTable {
  public:
   struct Entry {
+    explicit Entry(std::uint64_t given) noexcept : key(given) {}
     std::uint64_t key;
-    Record record;
+    Record record{};
   };
 
   Record* find(std::uint64_t key) noexcept {
@@ -25,8 +26,8 @@ class PeerTable {
     return at == kNone ? nullptr : &entries_[at].record;
   }
 
-  /// `key` must not be in it. The reference holds until the next change.
-  Record& add(std::uint64_t key, Record record) {
+  /// A fresh record; `key` must not be in it. The reference holds until the next change.
+  Record& add(std::uint64_t key) {
     entries_.reserve(entries_.size() + 1 > entries_.capacity() ? entries_.size() * 2 + 2 : 0);
     if (index_ != nullptr) {
       index_->emplace(key, entries_.size());
@@ -36,7 +37,7 @@ class PeerTable {
       index->emplace(key, entries_.size());
       index_ = std::move(index);
     }
-    return entries_.emplace_back(Entry{key, std::move(record)}).record;
+    return entries_.emplace_back(key).record;
   }
 
   /// True and the record in *out (if not null) if it was there.

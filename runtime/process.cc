@@ -57,42 +57,39 @@ void make_runnable(Process& process, Line line) noexcept {
 
 void free_block(Item* item) noexcept { detail::heap().free_bytes(item, item->bytes); }
 
-void drop_signal(Item* item) noexcept {
-  detail::destroy_signal(*item);
-  free_block(item);
-}
-
-// Sends a signal made from one received; a dead receiver needs none.
-void send_or_drop(System& system, Item* item, Pid to) noexcept {
-  if (!detail::push_signal(system, item, to)) drop_signal(item);
-}
+using detail::send_or_drop;
+using detail::SignalPtr;
 
 // Answers a signal that its target cannot serve: it is gone, for `reason` as far as the asker can know.
-void refuse_signal(System& system, Item* item, Pid me, const Reason& reason) noexcept {
-  SignalBody& body = detail::signal_body(*item);
+void refuse_signal(System& system, SignalPtr signal, Pid me, const Reason& reason) noexcept {
+  SignalBody& body = detail::signal_body(*signal);
   const Pid asker = body.from;
-  switch (detail::signal_kind(*item)) {
+  switch (detail::signal_kind(*signal)) {
     case SignalKind::link:
-      detail::become(*item, SignalKind::exit_link, me);
+      detail::become(*signal, SignalKind::exit_link, me);
       body.reason = reason;
-      return send_or_drop(system, item, asker);
+      send_or_drop(system, std::move(signal), asker);
+      return;
     case SignalKind::monitor:
-      detail::become(*item, SignalKind::down, me);
+      detail::become(*signal, SignalKind::down, me);
       body.reason = reason;
-      return send_or_drop(system, item, asker);
+      send_or_drop(system, std::move(signal), asker);
+      return;
     case SignalKind::unlink:
-      detail::become(*item, SignalKind::unlink_ack, me);
-      return send_or_drop(system, item, asker);
+      detail::become(*signal, SignalKind::unlink_ack, me);
+      send_or_drop(system, std::move(signal), asker);
+      return;
     case SignalKind::query:
       detail::answer_ticket(system.process(asker), body.ref, [&](void* cell) { body.answer(nullptr, cell); });
-      return drop_signal(item);
+      return;
     default:
-      return drop_signal(item);
+      return;
   }
 }
 
 template <class Body>
-void append_as_message(Process& process, Item* item, Body body) noexcept {
+void append_as_message(Process& process, SignalPtr signal, Body body) noexcept {
+  Item* const item = signal.release();
   detail::destroy_signal(*item);
   item->type = &type_info_of<Body>;
   item->signal = 0;
@@ -101,95 +98,83 @@ void append_as_message(Process& process, Item* item, Body body) noexcept {
   process.append(item);
 }
 
-// SEMANTICS §2: what an exit signal does. Consumes the item.
-void receive_exit(Process& process, Item* item, bool from_link) noexcept {
-  SignalBody& body = detail::signal_body(*item);
+// SEMANTICS §2: what an exit signal does.
+void receive_exit(Process& process, SignalPtr signal, bool from_link) noexcept {
+  SignalBody& body = detail::signal_body(*signal);
   const bool is_normal = body.reason == reason::normal;
   const bool is_kill = !from_link && body.reason == reason::kill;
   if (process.trapping && !is_kill) {
-    return append_as_message(process, item, Exit{body.from, body.reason});
+    return append_as_message(process, std::move(signal), Exit{body.from, body.reason});
   }
   const bool ignored = is_normal && (from_link || body.from != process.pid());
   if (!ignored && !process.doomed) {  // 1.10: the first one fixes the reason
     process.reason = is_kill ? reason::killed : body.reason;
     process.doomed = true;
   }
-  drop_signal(item);
 }
 
-detail::Relations& relations_of(Process& process) {
-  if (process.relations == nullptr) process.relations = std::make_unique<detail::Relations>();
-  return *process.relations;
-}
-
-// SEMANTICS §3–5: a signal delivered to the running process. Consumes the item.
-void execute(Process& process, Item* item) noexcept {
-  SignalBody& body = detail::signal_body(*item);
+// SEMANTICS §3–5: a signal delivered to the running process.
+void execute(Process& process, SignalPtr signal) noexcept {
+  SignalBody& body = detail::signal_body(*signal);
   const Pid from = body.from;
   System& system = *process.system;
-  switch (detail::signal_kind(*item)) {
+  detail::Relations* const relations = process.relations.get();
+  switch (detail::signal_kind(*signal)) {
     case SignalKind::link: {  // L2
       try {
-        auto& links = relations_of(process).links;
-        if (links.find(from.id) != nullptr) return drop_signal(item);  // active already, or an own unlink is pending
-        detail::become(*item, SignalKind::exit_link, process.pid());
-        links.add(from.id, {.exit = item, .pending = 0});
+        auto& links = detail::relations_of(process).links;
+        if (links.find(from.id) != nullptr) return;  // active already, or an own unlink is pending
+        detail::LinkRecord& link = links.add(from.id);
+        detail::become(*signal, SignalKind::exit_link, process.pid());
+        link.exit = std::move(signal);
       } catch (const std::bad_alloc&) {  // no memory for the record: to the peer we are gone
-        refuse_signal(system, item, process.pid(), reason::system_limit);
+        refuse_signal(system, std::move(signal), process.pid(), reason::system_limit);
       }
       return;
     }
     case SignalKind::unlink: {  // acknowledged before anything else is sent to that peer (L2)
-      if (process.relations != nullptr) {
-        auto& links = process.relations->links;
-        if (detail::LinkRecord* link = links.find(from.id); link != nullptr && link->pending == 0) {
-          drop_signal(link->exit);
-          links.remove(from.id);
-        }
+      if (relations != nullptr) {
+        const detail::LinkRecord* const link = relations->links.find(from.id);
+        if (link != nullptr && link->pending == 0) relations->links.remove(from.id);
       }
-      detail::become(*item, SignalKind::unlink_ack, process.pid());
-      return send_or_drop(system, item, from);
+      detail::become(*signal, SignalKind::unlink_ack, process.pid());
+      send_or_drop(system, std::move(signal), from);
+      return;
     }
     case SignalKind::unlink_ack: {
-      if (process.relations != nullptr) {
-        auto& links = process.relations->links;
-        if (detail::LinkRecord* link = links.find(from.id); link != nullptr && link->pending == body.ref) {
-          drop_signal(link->exit);
-          links.remove(from.id);
-        }
-      }
-      return drop_signal(item);
+      if (relations == nullptr) return;
+      const detail::LinkRecord* const link = relations->links.find(from.id);
+      if (link != nullptr && link->pending == body.ref) relations->links.remove(from.id);
+      return;
     }
     case SignalKind::exit_link: {
-      detail::LinkRecord* link = process.relations == nullptr ? nullptr : process.relations->links.find(from.id);
-      if (link == nullptr) return drop_signal(item);
-      const bool active = link->pending == 0;
-      drop_signal(link->exit);
-      process.relations->links.remove(from.id);
-      if (!active) return drop_signal(item);
-      return receive_exit(process, item, true);
+      detail::LinkRecord link;
+      if (relations == nullptr || !relations->links.remove(from.id, &link) || link.pending != 0) return;
+      return receive_exit(process, std::move(signal), true);
     }
     case SignalKind::exit_plain:
-      return receive_exit(process, item, false);
+      return receive_exit(process, std::move(signal), false);
     case SignalKind::monitor:
       try {
-        relations_of(process).watchers.add(body.ref, item);
+        detail::relations_of(process).watchers.add(body.ref) = std::move(signal);
       } catch (const std::bad_alloc&) {
-        refuse_signal(system, item, process.pid(), reason::system_limit);
+        refuse_signal(system, std::move(signal), process.pid(), reason::system_limit);
       }
       return;
-    case SignalKind::demonitor: {
-      Item* watcher = nullptr;
-      if (process.relations != nullptr && process.relations->watchers.remove(body.ref, &watcher)) drop_signal(watcher);
-      return drop_signal(item);
-    }
-    case SignalKind::down: {  // M1: our own record decides
-      if (process.relations == nullptr || !process.relations->monitors.remove(body.ref)) return drop_signal(item);
-      return append_as_message(process, item, Down{MonitorRef{body.ref}, from, body.reason, body.name});
-    }
+    case SignalKind::demonitor:
+      if (relations != nullptr) relations->watchers.remove(body.ref);
+      return;
+    case SignalKind::down:  // M1: our own record decides
+      if (relations == nullptr || !relations->monitors.remove(body.ref)) return;
+      return append_as_message(process, std::move(signal), Down{MonitorRef{body.ref}, from, body.reason, body.name});
     case SignalKind::query:
+      if (process.doomed) {  // 14.7: dying is not dead: answered when the names are free
+        signal->next = process.queries;
+        process.queries = signal.release();
+        return;
+      }
       detail::answer_ticket(system.process(from), body.ref, [&](void* cell) { body.answer(&process, cell); });
-      return drop_signal(item);
+      return;
   }
 }
 
@@ -268,7 +253,7 @@ void Process::deliver(bool in_wait) noexcept {
     Item* const following = item->next;
     if (item->stamp != me) [[unlikely]] {  // sent to an earlier tenant of this slot (M6)
       if (item->type == nullptr) {
-        refuse_signal(*system, item, Pid{item->stamp}, reason::noproc);
+        refuse_signal(*system, SignalPtr(item), Pid{item->stamp}, reason::noproc);
       } else {
         mailbox.consume();
         detail::drop_item(item);
@@ -276,7 +261,7 @@ void Process::deliver(bool in_wait) noexcept {
     } else if (item->type != nullptr) [[likely]] {
       append(item);
     } else {
-      execute(*this, item);
+      execute(*this, SignalPtr(item));
     }
     item = following;
   }
@@ -284,7 +269,7 @@ void Process::deliver(bool in_wait) noexcept {
 
 void Process::act_on_doom() {
   if (!doomed || deferring != 0 || exiting || std::uncaught_exceptions() != 0) return;
-  throw detail::ProcessExit{};
+  detail::throw_process_exit();
 }
 
 void Process::checkpoint_slow() {
@@ -321,6 +306,23 @@ void make_ready(Process& process) noexcept { make_runnable(process, Line::front)
 void drop_item(Item* item) noexcept {
   item->type->destroy(item->untyped_body());
   free_block(item);
+}
+
+void FreeSignal::operator()(Item* item) const noexcept {
+  destroy_signal(*item);
+  free_block(item);
+}
+
+SignalPtr new_signal(SignalKind kind, Pid from, std::uint64_t ref) {
+  void* const block = heap().allocate(gc::size_class(kSignalBytes));
+  if (block == nullptr) throw std::bad_alloc();
+  return SignalPtr(make_signal(block, kind, from, ref));
+}
+
+bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept {
+  const bool sent = push_signal(system, signal.get(), to);
+  if (sent) static_cast<void>(signal.release());
+  return sent;
 }
 
 bool push_signal(System& system, Item* item, Pid to) noexcept {
@@ -586,23 +588,20 @@ void tell_relations(Process& process) noexcept {
   System& system = *process.system;
   Relations& relations = *process.relations;
   for (auto& [id, link] : relations.links.take_all()) {
-    if (link.pending != 0) {
-      drop_signal(link.exit);
-      continue;
-    }
+    if (link.pending != 0) continue;
     signal_body(*link.exit).reason = process.reason;
-    send_or_drop(system, link.exit, Pid{id});
+    send_or_drop(system, std::move(link.exit), Pid{id});
   }
-  for (auto& [ref, item] : relations.watchers.take_all()) {
-    const Pid watcher = signal_body(*item).from;
-    become(*item, SignalKind::down, process.pid());
-    signal_body(*item).reason = process.reason;
-    send_or_drop(system, item, watcher);
+  for (auto& [ref, signal] : relations.watchers.take_all()) {
+    const Pid watcher = signal_body(*signal).from;
+    become(*signal, SignalKind::down, process.pid());
+    signal_body(*signal).reason = process.reason;
+    send_or_drop(system, std::move(signal), watcher);
   }
   for (auto& [ref, monitor] : relations.monitors.take_all()) {  // 4.8
     void* block = heap().allocate(gc::size_class(kSignalBytes));
     if (block == nullptr) break;  // their record of us is advisory
-    send_or_drop(system, make_signal(block, SignalKind::demonitor, process.pid(), ref), monitor.target);
+    send_or_drop(system, SignalPtr(make_signal(block, SignalKind::demonitor, process.pid(), ref)), monitor.target);
   }
   process.relations.reset();
 }
@@ -632,11 +631,16 @@ void finish_process(Process& process) noexcept {
     if (item->type != nullptr) {
       drop_item(item);  // a request answers its caller as it is destroyed
     } else if (mine && (signal_kind(*item) == SignalKind::unlink || signal_kind(*item) == SignalKind::demonitor)) {
-      execute(process, item);  // who took its interest back before is not told
+      execute(process, SignalPtr(item));  // who took its interest back before is not told
     } else {
-      refuse_signal(system, item, Pid{item->stamp}, mine ? process.reason : reason::noproc);
+      refuse_signal(system, SignalPtr(item), Pid{item->stamp}, mine ? process.reason : reason::noproc);
     }
     item = following;
+  }
+  while (process.queries != nullptr) {
+    Item* const query = process.queries;
+    process.queries = query->next;
+    refuse_signal(system, SignalPtr(query), process.pid(), process.reason);
   }
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now

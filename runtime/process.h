@@ -51,8 +51,16 @@ struct Waiter {
   bool linked = false;
 };
 
+/// Owns a signal: on a worker, or under the outside heap.
+struct FreeSignal {
+  void operator()(Item* item) const noexcept;
+};
+using SignalPtr = std::unique_ptr<Item, FreeSignal>;
+/// Throws std::bad_alloc.
+SignalPtr new_signal(SignalKind kind, Pid from, std::uint64_t ref = 0);
+
 struct LinkRecord {
-  Item* exit = nullptr;       // the EXIT owed to the peer, prepaid
+  SignalPtr exit;             // the EXIT owed to the peer, prepaid
   std::uint64_t pending = 0;  // number of an unlink not yet acknowledged; 0: active (SEMANTICS 3.8)
 };
 struct MonitorRecord {
@@ -63,7 +71,7 @@ struct MonitorRecord {
 struct Relations {
   PeerTable<LinkRecord> links;        // by pid
   PeerTable<MonitorRecord> monitors;  // by ref: ours
-  PeerTable<Item*> watchers;          // by ref: the MONITOR, to become the DOWN
+  PeerTable<SignalPtr> watchers;      // by ref: the MONITOR, to become the DOWN
   std::uint64_t unlinks = 0;
 };
 
@@ -107,6 +115,7 @@ class Process final : public sched::Task {
   std::atomic<std::uint32_t> port_woken{0};  // a port's futex
   std::atomic<std::uint32_t> refused{0};     // messages refused for want of room; any sender
   Reason reason;                             // once doomed or exiting
+  Item* queries = nullptr;                   // asked once doomed: answered at the end (SEMANTICS 14.7)
   std::unique_ptr<detail::Relations> relations;
   std::atomic<bool> named{false};  // has, or had, a name (N1)
 
@@ -186,6 +195,12 @@ namespace detail {
 
 namespace detail {
 
+/// The process's own relations, made at need; may throw std::bad_alloc.
+inline Relations& relations_of(Process& process) {
+  if (process.relations == nullptr) process.relations = std::make_unique<Relations>();
+  return *process.relations;
+}
+
 /// Makes `process`, whose wait the caller ended, runnable.
 void make_ready(Process& process) noexcept;
 
@@ -205,6 +220,8 @@ extern __thread gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec
 
 /// Pushes a signal and wakes whom it wakes. False: closed: the caller keeps it.
 bool push_signal(System& system, Item* item, Pid to) noexcept;
+/// The same; a receiver that is gone needs none. False: it was.
+bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept;
 
 /// Accounts for the death of the running process and leaves it for good; its stack has been unwound (or given up).
 [[noreturn]] void finish_process(Process& process) noexcept;

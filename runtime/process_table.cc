@@ -10,9 +10,13 @@ namespace {
 constexpr std::size_t kBytes = std::size_t{ProcessTable::kSlots} * sizeof(Process);
 }
 
-ProcessTable::ProcessTable(std::uint32_t max, unsigned tag) noexcept : max_(std::min(max, kSlots)), tag_(tag) {
+ProcessTable::ProcessTable(std::uint32_t max, std::uint32_t spare, unsigned tag) noexcept
+    : max_(std::min(max, kMaxProcesses)), limit_(std::min(max_ + spare + 1, kSlots)), tag_(tag) {
   void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory != MAP_FAILED) base_ = static_cast<Process*>(memory);
+  if (memory == MAP_FAILED) return;
+  base_ = static_cast<Process*>(memory);
+  new (&base_[0]) Process;  // nobody
+  used_.store(1, base::release);
 }
 
 ProcessTable::~ProcessTable() {
@@ -32,30 +36,36 @@ std::uint32_t ProcessTable::take(std::uint32_t* out, std::uint32_t n) noexcept {
   std::uint32_t used = used_.load(base::relaxed);
   try {
     // Room for every slot there is, so that give() never allocates.
-    const std::size_t wanted = std::min<std::size_t>(max_, used + n - given);
+    const std::size_t wanted = std::min<std::size_t>(limit_, used + n - given);
     if (ring_.size() < wanted) {
-      std::vector<std::uint32_t> larger(std::min<std::size_t>(max_, std::max<std::size_t>(wanted, ring_.size() * 2)));
+      std::vector<std::uint32_t> larger(std::min<std::size_t>(limit_, std::max<std::size_t>(wanted, ring_.size() * 2)));
       for (std::size_t i = 0; i < ring_size_; ++i) larger[i] = ring_[(ring_head_ + i) % ring_.size()];
       ring_ = std::move(larger);
       ring_head_ = 0;
     }
   } catch (const std::bad_alloc&) {
-    return given;
+    n = given;  // what has been used before will do
   }
-  while (given < n && used < max_) {
+  while (given < n && used < limit_) {
     Process* const process = new (&base_[used]) Process;
     process->slot = used;
     out[given++] = used++;
   }
   used_.store(used, base::release);  // used()'s acquire: the slots below are constructed
+  out_ += given;
+  count_out();
   return given;
 }
+
+void ProcessTable::count_out() noexcept { scarce_.store(out_ > max_, base::relaxed); }  // relaxed: see is_scarce()
 
 void ProcessTable::give(const std::uint32_t* slots, std::uint32_t n) noexcept {
   base::MutexLock lock(mutex_);
   for (std::uint32_t i = 0; i < n; ++i) {
     ring_[(ring_head_ + ring_size_++) % ring_.size()] = slots[i];
   }
+  out_ -= n;
+  count_out();
 }
 
 SlotCache::~SlotCache() {

@@ -1,7 +1,10 @@
 // ProcessTable: the slots processes live in. One reserved stretch of address space for every slot a pid can name, so
 // that a pid leads to its slot by a multiplication, without a bound check, a lookup or a lock; memory is committed as
 // slots are first used. Slots are reused oldest first, so an incarnation number (36 bits) lasts.
-//   pid = [incarnation 36][runtime tag 6][slot 22]. A foreign pid finds a slot whose id differs: noproc.
+//   pid = [incarnation 36][runtime tag 6][slot 22]. A foreign pid finds a slot whose id differs: noproc. Slot 0, where
+//   the null pid leads, is nobody's and stays closed.
+// Slots lie idle in workers' caches, so there are more of them than processes may be alive: only once more are out than
+// that (is_scarce) need a spawn count the living.
 #pragma once
 
 #include "base/mutex.h"
@@ -20,8 +23,11 @@ class ProcessTable {
   static constexpr std::uint64_t kSlotMask = kSlots - 1;
   static constexpr std::uint64_t kIncarnation = std::uint64_t{1} << (kSlotBits + kTagBits);
 
-  /// Reserves the address space; false from ok() if the system refuses. At most `max` slots are given out.
-  ProcessTable(std::uint32_t max, unsigned tag) noexcept;
+  /// The most processes a runtime can be told to allow.
+  static constexpr std::uint32_t kMaxProcesses = 4'000'000;
+
+  /// Reserves the address space; false from ok() if the system refuses. `max` processes, and `spare` slots for caches.
+  ProcessTable(std::uint32_t max, std::uint32_t spare, unsigned tag) noexcept;
   ~ProcessTable();
   ProcessTable(const ProcessTable&) = delete;
   ProcessTable& operator=(const ProcessTable&) = delete;
@@ -43,17 +49,25 @@ class ProcessTable {
   /// Takes slots back. Thread-safe.
   void give(const std::uint32_t* slots, std::uint32_t n) noexcept;
 
-  /// Slots ever used: at() below this is a Process.
+  /// Whether more slots are out than processes may be alive. relaxed: a spawn that misses the turn has a slot already.
+  bool is_scarce() const noexcept { return scarce_.load(base::relaxed); }
+
+  /// Slots ever used, and slot 0: at() below this is a Process.
   std::uint32_t used() const noexcept { return used_.load(base::acquire); }
   std::uint32_t max() const noexcept { return max_; }
 
  private:
   Process* base_ = nullptr;
-  const std::uint32_t max_;
+  void count_out() noexcept;
+
+  const std::uint32_t max_;    // alive
+  const std::uint32_t limit_;  // of slots
   const std::uint64_t tag_;
+  std::atomic<bool> scarce_{false};
   base::Mutex mutex_;
   std::vector<std::uint32_t> ring_;  // free slots, a ring that grows; under mutex_
   std::size_t ring_head_ = 0, ring_size_ = 0;
+  std::uint32_t out_ = 0;  // slots given out and not back; under mutex_
   std::atomic<std::uint32_t> used_{0};
 };
 
@@ -77,8 +91,10 @@ class SlotCache {
     slots_[(head_ + size_++) % kSize] = process.slot;
   }
 
+  static constexpr std::uint32_t kSize = 128;  // the most it holds
+
  private:
-  static constexpr std::uint32_t kSize = 128, kBatch = 32;
+  static constexpr std::uint32_t kBatch = 32;
   bool refill() noexcept;
   void spill() noexcept;
 

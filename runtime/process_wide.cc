@@ -49,7 +49,7 @@ constexpr int kFrames = 48;
 // The last throw recorded on this thread; read by the catch that follows without a switch in between.
 struct Throw {
   int count = 0;
-  bool wanted = true;  // false: a ProcessExit is on its way
+  bool wanted = true;  // false: a ProcessExit looks for its catch
   void* frames[kFrames];
 };
 [[gnu::noipa]] Throw& last_throw() noexcept {
@@ -97,7 +97,7 @@ extern "C" [[gnu::used, gnu::visibility("hidden")]] _Unwind_Reason_Code ek_recor
                                                                                         _Unwind_Exception*,
                                                                                         _Unwind_Context*) {
   Throw& record = last_throw();
-  if ((actions & _UA_SEARCH_PHASE) != 0 && std::exchange(record.wanted, true)) {
+  if ((actions & _UA_SEARCH_PHASE) != 0 && record.wanted) {
     record.count = backtrace(record.frames, kFrames);
   }
   return _URC_CONTINUE_UNWIND;
@@ -120,11 +120,19 @@ void release_process_wide(int tag) noexcept {
 
 void run_recording_throws(void (*run)(void*), void* argument) { ek_recording_frame(run, argument); }
 
+void throw_process_exit() {
+  // Off while the catch is looked for; this frame is unwound only after that, so a caught exit leaves it on.
+  struct NotWanted {
+    NotWanted() noexcept { last_throw().wanted = false; }
+    ~NotWanted() { last_throw().wanted = true; }
+  } not_wanted;
+  throw ProcessExit{};
+}
+
 void throw_exit(Process& process, Reason reason) {
   if (!process.doomed) process.reason = std::move(reason);  // 1.10
   process.leaving = true;
-  last_throw().wanted = false;
-  throw ProcessExit{};
+  throw_process_exit();
 }
 
 Reason current_exception_reason() noexcept {

@@ -15,6 +15,8 @@ void release_process_wide(int tag) noexcept;
 /// price of nothing for any other throw. The exception passes on.
 void run_recording_throws(void (*run)(void*), void* argument);
 
+/// Unwinds the running process; what for has been noted.
+[[noreturn]] void throw_process_exit();
 /// Ends the running process with `reason` by unwinding.
 [[noreturn]] void throw_exit(Process& process, Reason reason);
 

@@ -1,7 +1,8 @@
 // Registry: names of processes. Local to a runtime; thread-safe; sharded, so that lookups from many workers do not
 // meet. One name per process, one process per name (SEMANTICS §6).
-//   N1  Whoever names a process sets its `named` (seq_cst), then looks whether it is open (seq_cst); a dying one
-//       closes, then looks at `named`: one of them takes the name back, so no name outlives its process [named].
+//   N1  Whoever names a process sets its `named` (seq_cst), then, under the registry's locks, looks whether it is open
+//       (seq_cst) and only then adds the name. A dying one closes (seq_cst), then looks at `named` and removes: either
+//       the look finds it closed, or the removal finds the name. So no name outlives its process [named].
 #pragma once
 
 #include "base/atomic.h"
@@ -22,7 +23,7 @@ namespace erlking::detail {
 
 class Registry {
  public:
-  enum class Added : std::uint8_t { yes, taken, already_named };
+  enum class Added : std::uint8_t { yes, taken, already_named, closed };
 
   /// Who has `name` now; nobody: a null pid.
   Pid find(std::string_view name) const {
@@ -40,12 +41,15 @@ class Registry {
     return it == shard.names.end() ? std::string() : it->second;
   }
 
-  /// Gives `name` to `pid`; both or none of the two maps change. May throw std::bad_alloc.
-  Added add(std::string_view name, Pid pid) {
+  /// Gives `name` to `pid` if is_open() says, under the locks, that it may have one (N1); both or none of the two maps
+  /// change. May throw std::bad_alloc.
+  template <class IsOpen>
+  Added add(std::string_view name, Pid pid, IsOpen&& is_open) {
     PidShard& pids = pids_[shard_of(pid)];
     NameShard& names = names_[shard_of(name)];
     std::unique_lock pid_lock(pids.mutex);  // a pid's shard before a name's, always
     std::unique_lock name_lock(names.mutex);
+    if (!is_open()) return Added::closed;
     if (pids.names.contains(pid)) return Added::already_named;
     const auto [it, fresh] = names.pids.try_emplace(std::string(name), pid);
     if (!fresh) return Added::taken;

@@ -31,12 +31,18 @@ std::string range_error(const char* what, std::uint64_t least, std::uint64_t mos
 
 System::System(Options given)
     : options(std::move(given)),
-      tag(static_cast<unsigned>(std::max(0, detail::acquire_process_wide()))),
+      tag(detail::acquire_process_wide()),
       clock(options.clock == ClockKind::manual ? base::Clock::Kind::manual : base::Clock::Kind::real),
       stacks({.max_bytes = options.max_stack_bytes}),
-      table(options.max_processes, tag) {
-  if (options.max_processes < 1 || options.max_processes > detail::ProcessTable::kSlots) {
-    error = range_error("max_processes", 1, detail::ProcessTable::kSlots, options.max_processes);
+      table(options.max_processes,
+            ((options.workers != 0 ? options.workers : sched::usable_cpus()) + 1) * detail::SlotCache::kSize,
+            static_cast<unsigned>(std::max(0, tag))) {
+  if (tag < 0) {
+    error = "64 runtimes live in this program already: end one first";
+    return;
+  }
+  if (options.max_processes < 1 || options.max_processes > detail::ProcessTable::kMaxProcesses) {
+    error = range_error("max_processes", 1, detail::ProcessTable::kMaxProcesses, options.max_processes);
     return;
   }
   if (!table.ok()) {
@@ -65,7 +71,7 @@ System::System(Options given)
 
 System::~System() {
   scheduler.reset();
-  detail::release_process_wide(static_cast<int>(tag));
+  if (tag >= 0) detail::release_process_wide(tag);
 }
 
 std::uint64_t System::alive() const noexcept {
@@ -84,9 +90,16 @@ std::uint64_t System::alive() const noexcept {
 
 namespace detail {
 
+namespace {
+void drop_any(Item* item) noexcept {
+  if (item->type != nullptr) return drop_item(item);
+  FreeSignal{}(item);
+}
+}  // namespace
+
 OutsideHeap::OutsideHeap(System& system) : system_(system), before_(ek_thread_heap) {
-  held_ = ek_thread_core == nullptr || &ek_thread_core->system() != &system;
-  if (!held_) return;
+  held_ = (ek_thread_core == nullptr || &ek_thread_core->system() != &system) && before_ != system.outside_heap.get();
+  if (!held_) return;  // a worker of this runtime, or a scope further out
   system_.outside_mutex.lock();
   ek_thread_heap = system_.outside_heap.get();
 }
@@ -101,6 +114,7 @@ Port::Port(System& system) : system_(system) {
   {
     base::MutexLock lock(system.outside_mutex);
     process_ = system.outside_slots->take();
+    ref_ = MonitorRef{std::uint64_t{1} << 63 | ++system.outside_refs};  // a core's refs have that bit clear
   }
   if (process_ == nullptr) return;
   process_->system = &system;
@@ -114,15 +128,28 @@ Port::~Port() {
   OutsideHeap heap_scope(system_);
   for (Item* item = process_->mailbox.close(); item != nullptr;) {
     Item* const following = item->next;
-    if (item->type != nullptr) {
-      drop_item(item);
-    } else {
-      destroy_signal(*item);
-      heap().free_bytes(item, item->bytes);
-    }
+    drop_any(item);
     item = following;
   }
   system_.outside_slots->give(*process_);
+}
+
+std::optional<Reason> Port::await_down(const Bound& bound) {
+  Process& process = *process_;
+  TicketWait wait(process, bound, nullptr);
+  while (!process.mailbox.has_signal_seq_cst()) {
+    if (wait.wait() == TicketWait::Ended::expired && !process.mailbox.has_signal_seq_cst()) return std::nullopt;
+  }
+  std::optional<Reason> why;
+  bool signals = false;
+  OutsideHeap heap_scope(system_);
+  for (Item* item = process.mailbox.take(&signals); item != nullptr;) {
+    Item* const following = item->next;
+    if (item->type == nullptr && signal_kind(*item) == SignalKind::down) why = signal_body(*item).reason;
+    drop_any(item);
+    item = following;
+  }
+  return why.value_or(reason::noproc);
 }
 
 }  // namespace detail
@@ -151,14 +178,9 @@ namespace {
 // False: it was gone already; nothing is left of the signal.
 bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_t ref, const Reason& reason, Pid to) {
   detail::OutsideHeap heap_scope(system);
-  void* block = detail::heap().allocate(gc::size_class(detail::kSignalBytes));
-  if (block == nullptr) throw std::bad_alloc();
-  Item* const item = detail::make_signal(block, kind, from, ref);
-  detail::signal_body(*item).reason = reason;
-  if (detail::push_signal(system, item, to)) return true;
-  detail::destroy_signal(*item);
-  detail::heap().free_bytes(item, item->bytes);
-  return false;
+  detail::SignalPtr signal = detail::new_signal(kind, from, ref);
+  detail::signal_body(*signal).reason = reason;
+  return detail::send_or_drop(system, std::move(signal), to);
 }
 
 }  // namespace
@@ -166,39 +188,23 @@ bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_
 std::optional<Reason> Runtime::wait(Pid pid, Bound bound) {
   detail::Port port(*system_);
   if (port.process() == nullptr) throw std::runtime_error("erlking: no process slot left to wait with");
-  Process& process = *port.process();
-  const std::uint64_t ref = 1;  // the port's only monitor
-  if (!signal_from_outside(*system_, SignalKind::monitor, process.pid(), ref, reason::normal, pid))
+  const Pid me = port.process()->pid();
+  if (!signal_from_outside(*system_, SignalKind::monitor, me, port.ref().id, reason::normal, pid))
     return reason::noproc;
-  detail::TicketWait wait(process, bound, nullptr);
-  while (!process.mailbox.has_signal_seq_cst()) {
-    if (wait.wait() == detail::TicketWait::Ended::expired && !process.mailbox.has_signal_seq_cst()) return std::nullopt;
-  }
-  std::optional<Reason> why;
-  bool signals = false;
-  detail::OutsideHeap heap_scope(*system_);
-  for (Item* item = process.mailbox.take(&signals); item != nullptr;) {
-    Item* const following = item->next;
-    if (item->type != nullptr) {
-      detail::drop_item(item);
-    } else {
-      if (detail::signal_kind(*item) == SignalKind::down) why = detail::signal_body(*item).reason;
-      detail::destroy_signal(*item);
-      detail::heap().free_bytes(item, item->bytes);
-    }
-    item = following;
-  }
-  return why.value_or(reason::noproc);
+  const std::optional<Reason> why = port.await_down(bound);
+  if (!why) forget(port, pid);
+  return why;
+}
+
+void Runtime::forget(detail::Port& port, Pid watched) {
+  signal_from_outside(*system_, SignalKind::demonitor, port.process()->pid(), port.ref().id, reason::normal, watched);
 }
 
 void Runtime::exit(Pid pid, Reason reason) {
   signal_from_outside(*system_, SignalKind::exit_plain, Pid{}, 0, reason, pid);
 }
 
-std::optional<Pid> Runtime::whereis(std::string_view name) const {
-  const Pid pid = system_->registry.find(name);
-  return pid ? std::optional(pid) : std::nullopt;
-}
+std::optional<Pid> Runtime::whereis(std::string_view name) const { return system_->whereis(name); }
 
 Clock::time_point Runtime::now() const { return base::to_time_point(system_->now()); }
 
@@ -211,19 +217,18 @@ bool Runtime::run_until_idle(Duration real_limit) {
   return true;
 }
 
-void Runtime::advance(Duration d) {
+bool Runtime::advance(Duration d, Duration real_limit) {
   if (!system_->clock.is_manual()) throw std::logic_error("erlking: advance() is for Options.clock = manual");
   constexpr Nanos tick = sched::TimerWheel::kTick;
   system_->manual_now = base::after(system_->manual_now, std::max<Nanos>(d.count(), 0));
   const Nanos target = (system_->manual_now + tick - 1) / tick * tick;  // the wheels count whole ticks
   for (;;) {
-    run_until_idle();
+    if (!run_until_idle(real_limit)) return false;
     const Nanos next = std::max(system_->scheduler->next_timer(), system_->now());
     const Nanos to = std::min(target, (std::min(next, target) + tick - 1) / tick * tick);
     system_->clock.advance_to(to);
     system_->scheduler->policy().wake_all();
-    run_until_idle();
-    if (to >= target) return;
+    if (to >= target) return run_until_idle(real_limit);
   }
 }
 

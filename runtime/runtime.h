@@ -46,10 +46,9 @@ class Runtime {
   template <class F, class... Args>
   requires Spawnable<F, Args...>
   int run(F&& f, Args&&... args) {
-    auto first = spawn({}, std::forward<F>(f), std::forward<Args>(args)...);
-    if (!first) return report_no_start(first.error());
-    const Reason why = wait(*first, forever).value_or(reason::normal);
-    return finish(why);
+    const auto ended = spawn_wait(forever, {}, std::forward<F>(f), std::forward<Args>(args)...);
+    if (!ended) return report_no_start(ended.error());
+    return finish(ended->value_or(reason::normal));
   }
 
   /// Spawns from outside.
@@ -57,14 +56,30 @@ class Runtime {
   requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(const SpawnOptions& options, F&& f,
                                                                       Args&&... args) {
     detail::OutsideHeap heap(*system_);
-    auto made = detail::spawn_in(*system_, options, nullptr, detail::Tie::none, std::forward<F>(f),
-                                 std::forward<Args>(args)...);
+    auto made = detail::spawn_in(*system_, options, {}, std::forward<F>(f), std::forward<Args>(args)...);
     if (!made) return std::unexpected(made.error());
     return made->pid;
   }
   template <class F, class... Args>
   requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(F&& f, Args&&... args) {
     return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Spawns from outside and waits for the end; its true reason, however soon it ends. Nothing: the bound has passed,
+  /// and the process goes on. Blocks this thread.
+  template <class F, class... Args>
+  requires Spawnable<F, Args...> std::expected<std::optional<Reason>, SpawnError> spawn_wait(
+      Bound bound, const SpawnOptions& options, F&& f, Args&&... args) {
+    detail::Port port(*system_);
+    if (port.process() == nullptr) return std::unexpected(SpawnError::system_limit);
+    const auto spawned = [&] {
+      detail::OutsideHeap heap(*system_);
+      return detail::spawn_in(*system_, options, {.watch = &port}, std::forward<F>(f), std::forward<Args>(args)...);
+    }();
+    if (!spawned) return std::unexpected(spawned.error());
+    std::optional<Reason> why = port.await_down(bound);
+    if (!why) forget(port, spawned->pid);
+    return why;
   }
 
   /// Sends from outside; as erlking::send.
@@ -96,7 +111,8 @@ class Runtime {
   std::optional<Pid> whereis(std::string_view name) const;
 
   /// With Options.clock = manual: moves time on by `d` in steps from timer to timer, letting everything run in between.
-  void advance(Duration d);
+  /// False: something ran on for `real_limit` without waiting; time has stopped there.
+  bool advance(Duration d, Duration real_limit = std::chrono::seconds(60));
   /// Waits until nothing can run before time moves on or something comes from outside. False: not within `real_limit`.
   bool run_until_idle(Duration real_limit = std::chrono::seconds(60));
   /// The runtime's time.
@@ -112,6 +128,7 @@ class Runtime {
   const Options& options() const { return system_->options; }
 
  private:
+  void forget(detail::Port& port, Pid watched);
   int report_no_start(SpawnError error);
   int finish(const Reason& why);
 

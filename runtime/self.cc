@@ -18,6 +18,7 @@ std::expected<Cell, CallError> query(Pid pid, detail::QueryAnswer answer, const 
   Process& self = self_process();
   void* block = detail::heap().allocate(gc::size_class(detail::kSignalBytes));
   if (block == nullptr) return std::unexpected(CallError{CallFailure::no_memory, {}});
+  detail::SignalPtr signal(detail::make_signal(block, detail::SignalKind::query, self.pid()));
   alignas(Cell) std::byte cell[sizeof(Cell)];
   detail::TicketWait wait(self, bound, cell);
   struct Revoke {
@@ -27,11 +28,9 @@ std::expected<Cell, CallError> query(Pid pid, detail::QueryAnswer answer, const 
       if (wait.revoke()) std::destroy_at(std::launder(reinterpret_cast<Cell*>(cell)));
     }
   } revoke{wait, cell};
-  Item* const item = detail::make_signal(block, detail::SignalKind::query, self.pid(), wait.number());
-  detail::signal_body(*item).answer = answer;
-  if (!detail::push_signal(*self.system, item, pid)) {
-    detail::destroy_signal(*item);
-    detail::heap().free_bytes(item, item->bytes);
+  detail::signal_body(*signal).ref = wait.number();
+  detail::signal_body(*signal).answer = answer;
+  if (!detail::send_or_drop(*self.system, std::move(signal), pid)) {
     return std::unexpected(CallError{CallFailure::noproc, {}});
   }
   while (wait.wait() == detail::TicketWait::Ended::opened) {
@@ -43,7 +42,7 @@ std::expected<Cell, CallError> query(Pid pid, detail::QueryAnswer answer, const 
 struct Alive {
   bool alive;
 };
-void answer_alive(Process* asked, void* cell) noexcept { new (cell) Alive{asked != nullptr && !asked->doomed}; }
+void answer_alive(Process* asked, void* cell) noexcept { new (cell) Alive{asked != nullptr}; }
 
 struct InfoAnswer {
   std::unique_ptr<ProcessInfo> info;  // null: gone, or no memory
@@ -71,15 +70,15 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
       if (link.pending == 0) info->links.push_back(Pid{id});
     }
     for (auto& [ref, record] : process.relations->monitors) info->monitors.emplace_back(MonitorRef{ref}, record.target);
-    for (auto& [ref, item] : process.relations->watchers) {
-      info->monitored_by.emplace_back(MonitorRef{ref}, detail::signal_body(*item).from);
+    for (auto& [ref, signal] : process.relations->watchers) {
+      info->monitored_by.emplace_back(MonitorRef{ref}, detail::signal_body(*signal).from);
     }
   }
   return info;
 }
 
 void answer_info(Process* asked, void* cell) noexcept {
-  auto* const answer = new (cell) InfoAnswer{nullptr, asked == nullptr || asked->doomed};
+  auto* const answer = new (cell) InfoAnswer{nullptr, asked == nullptr};
   if (answer->gone) return;
   try {
     answer->info = describe(*asked);
@@ -149,24 +148,21 @@ std::expected<void, NameError> register_name(std::string_view name, Pid pid) {
   System& system = *process.system;
   Process& target = system.process(pid);
   if (!target.mailbox.is_open(pid.id)) return std::unexpected(NameError::noproc);
-  switch (system.registry.add(name, pid)) {
+  target.named.store(true, base::seq_cst);  // [named] N1; in a slot's next life it costs that one a look in vain
+  switch (system.registry.add(name, pid, [&] { return target.mailbox.is_open_seq_cst(pid.id); })) {
+    case detail::Registry::Added::yes:
+      return {};
     case detail::Registry::Added::taken:
       return std::unexpected(NameError::taken);
     case detail::Registry::Added::already_named:
       return std::unexpected(NameError::already_named);
-    case detail::Registry::Added::yes:
+    case detail::Registry::Added::closed:
       break;
   }
-  target.named.store(true, base::seq_cst);  // [named] N1; in a slot's next life it costs that one a look in vain
-  if (target.mailbox.is_open_seq_cst(pid.id)) return {};
-  system.registry.remove(pid);
   return std::unexpected(NameError::noproc);
 }
 
-std::optional<Pid> whereis(std::string_view name) {
-  const Pid pid = require_process("whereis").system->registry.find(name);
-  return pid ? std::optional(pid) : std::nullopt;
-}
+std::optional<Pid> whereis(std::string_view name) { return require_process("whereis").system->whereis(name); }
 
 bool unregister(std::string_view name) {
   Process& process = require_process("unregister");

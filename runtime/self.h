@@ -51,7 +51,8 @@ bool unregister(std::string_view name);
 // --- others ---
 
 /// Whether it has not ended, judged after everything the caller sent it before (SEMANTICS 1.7). The process answers at
-/// its next safe point; no answer within the bound: it is alive.
+/// its next safe point, one that is dying when it has ended and its name is free; no answer within the bound: it is
+/// alive.
 bool is_alive(Pid pid, Bound bound);
 
 enum class Status : std::uint8_t { running, waiting };

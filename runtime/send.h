@@ -82,18 +82,22 @@ template <class T, class... Args>
   return item;
 }
 
-/// Moves a refused item's body back and frees the block.
+/// Moves a refused item's body back and frees the block, also if that move throws.
 template <class T>
 void take_back(Item* item, T& value) {
-  T* const body = item->body<T>();
+  struct Free {
+    Item* item;
+    ~Free() {
+      std::destroy_at(item->body<T>());
+      heap().free_bytes(item, item->bytes);
+    }
+  } free{item};
   if constexpr (std::is_move_assignable_v<T>) {
-    value = std::move(*body);
+    value = std::move(*item->body<T>());
   } else {
     std::destroy_at(&value);
-    std::construct_at(&value, std::move(*body));
+    std::construct_at(&value, std::move(*item->body<T>()));
   }
-  std::destroy_at(body);
-  heap().free_bytes(item, item->bytes);
 }
 
 inline Delivery delivery_of(Push push, Process& target) noexcept {

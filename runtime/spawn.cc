@@ -95,6 +95,8 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
     birth.error = SpawnError::stopping;
     return birth;
   }
+  if (system.table.is_scarce() && system.alive() >= system.table.max()) [[unlikely]]
+    return birth;
   auto* const self = static_cast<Process*>(sched::current());
   Process* process = nullptr;
   sched::Stack stack;
@@ -126,11 +128,12 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
 void abandon_spawn(Birth& birth) noexcept { give_back(*birth.process); }
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
-                                                    std::string_view entry, Process* parent, Tie tie) noexcept {
+                                                    std::string_view entry, const Kin& kin) noexcept {
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
   Monitored made{pid, {}};
+  Process* const parent = kin.parent;
   process.start = start;
   process.entry = entry;
   process.parent = parent == nullptr ? Pid{} : parent->pid();
@@ -151,32 +154,24 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
 #endif
   try {
     if (!options.name.empty()) {
-      if (options.name == "undefined" || system.registry.add(options.name, pid) != Registry::Added::yes) {
+      if (options.name == "undefined" ||
+          system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
         start.destroy(start.closure);
         give_back(process);
         return std::unexpected(SpawnError::name_taken);
       }
       process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet
     }
-    if (tie != Tie::none) {  // both ends know before either can die: 3.3, 4.5
-      if (process.relations == nullptr) process.relations = std::make_unique<Relations>();
-      if (parent->relations == nullptr) parent->relations = std::make_unique<Relations>();
-      constexpr unsigned cls = gc::size_class(kSignalBytes);
-      void* here = heap().allocate(cls);
-      void* there = tie == Tie::link ? heap().allocate(cls) : here;
-      if (here == nullptr || there == nullptr) {
-        if (here != nullptr) heap().free(here, cls);
-        throw std::bad_alloc();
-      }
-      if (tie == Tie::link) {
-        process.relations->links.add(parent->pid().id, {.exit = make_signal(there, SignalKind::exit_link, pid)});
-        parent->relations->links.add(pid.id, {.exit = make_signal(here, SignalKind::exit_link, parent->pid())});
-      } else {
-        made.ref = MonitorRef{core_of(*parent).next_ref()};
-        process.relations->watchers.add(made.ref.id,
-                                        make_signal(here, SignalKind::monitor, parent->pid(), made.ref.id));
-        parent->relations->monitors.add(made.ref.id, {pid});
-      }
+    // Both ends know before either can die: 3.3, 4.5.
+    if (kin.tie == Tie::link) {
+      relations_of(process).links.add(parent->pid().id).exit = new_signal(SignalKind::exit_link, pid);
+      SignalPtr owed = new_signal(SignalKind::exit_link, parent->pid());
+      relations_of(*parent).links.add(pid.id).exit = std::move(owed);
+    } else if (kin.tie == Tie::monitor || kin.watch != nullptr) {
+      const Pid watcher = parent != nullptr ? parent->pid() : kin.watch->process()->pid();
+      made.ref = parent != nullptr ? MonitorRef{core_of(*parent).next_ref()} : kin.watch->ref();
+      relations_of(process).watchers.add(made.ref.id) = new_signal(SignalKind::monitor, watcher, made.ref.id);
+      if (parent != nullptr) relations_of(*parent).monitors.add(made.ref.id).target = pid;
     }
   } catch (const std::bad_alloc&) {
     if (process.named.exchange(false, base::relaxed)) system.registry.remove(pid);

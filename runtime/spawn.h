@@ -49,12 +49,19 @@ struct Birth {
   SpawnError error = SpawnError::system_limit;  // if process is null
 };
 enum class Tie : std::uint8_t { none, link, monitor };
+class Port;
+/// Who is there as it is born, and ties it to itself from its first moment; nobody: it comes from outside.
+struct Kin {
+  Process* parent = nullptr;
+  Tie tie = Tie::none;    // parent's
+  Port* watch = nullptr;  // without a parent: awaits its DOWN
+};
 
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept;
 void abandon_spawn(Birth& birth) noexcept;
 /// Makes it a process others can see, and runnable. On an error it is abandoned, the closure destroyed.
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
-                                                    std::string_view entry, Process* parent, Tie tie) noexcept;
+                                                    std::string_view entry, const Kin& kin) noexcept;
 
 template <class F, class... Args>
 struct Closure {
@@ -67,8 +74,8 @@ struct Closure {
 };
 
 template <class F, class... Args>
-std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions& options, Process* parent, Tie tie,
-                                              F&& f, Args&&... args) {
+std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions& options, const Kin& kin, F&& f,
+                                              Args&&... args) {
   using C = Closure<std::decay_t<F>, std::decay_t<Args>...>;
   static_assert(sizeof(C) <= 2048,
                 "the function and its arguments lie on the new process's stack: pass what is large in a "
@@ -82,7 +89,7 @@ std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions
     throw;
   }
   const Start start{&C::run, &destroy_body<C>, birth.closure};
-  return complete_spawn(birth, options, start, type_name<std::decay_t<F>>(), parent, tie);
+  return complete_spawn(birth, options, start, type_name<std::decay_t<F>>(), kin);
 }
 
 [[noreturn]] void exit_for(SpawnError error);
@@ -91,7 +98,8 @@ template <class F, class... Args>
 Monitored spawn_or_exit(const SpawnOptions& options, Tie tie, const char* what, F&& f, Args&&... args) {
   Process& self = require_process(what);
   self.checkpoint();
-  auto made = spawn_in(*self.system, options, &self, tie, std::forward<F>(f), std::forward<Args>(args)...);
+  auto made =
+      spawn_in(*self.system, options, {.parent = &self, .tie = tie}, std::forward<F>(f), std::forward<Args>(args)...);
   if (!made) exit_for(made.error());
   return *made;
 }
@@ -137,8 +145,8 @@ requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(const Sp
                                                                         Args&&... args) {
   Process& self = require_process("try_spawn");
   self.checkpoint();
-  auto made = detail::spawn_in(*self.system, options, &self, detail::Tie::none, std::forward<F>(f),
-                               std::forward<Args>(args)...);
+  auto made =
+      detail::spawn_in(*self.system, options, {.parent = &self}, std::forward<F>(f), std::forward<Args>(args)...);
   if (!made) return std::unexpected(made.error());
   return made->pid;
 }

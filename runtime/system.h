@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace erlking {
 
@@ -50,7 +51,7 @@ struct System {
   ~System();
 
   const Options options;
-  const unsigned tag;  // 0 to 63, of this runtime among those of the process
+  const int tag;  // 0 to 63, of this runtime among those of the program; -1: there are 64 others
   base::Clock clock;
   std::unique_ptr<gc::Collector> collector;
   sched::StackPool stacks;
@@ -65,12 +66,17 @@ struct System {
   base::Mutex outside_mutex;
   std::unique_ptr<gc::Local> outside_heap;
   std::unique_ptr<detail::SlotCache> outside_slots;
-  std::uint64_t outside_refs = 0;
+  std::uint64_t outside_refs = 0;  // monitors of ports so far
 
   base::Nanos manual_now = clock.now();  // what advance() has been asked for so far; its caller's thread
 
   base::Nanos now() const noexcept { return clock.now(); }
   Process& process(Pid pid) const noexcept { return table.at(pid); }
+  /// Who has the name and has not ended (1.7: a process that has is found by no name, even while it is being freed).
+  std::optional<Pid> whereis(std::string_view name) const {
+    const Pid pid = registry.find(name);
+    return pid && process(pid).mailbox.is_open(pid.id) ? std::optional(pid) : std::nullopt;
+  }
   /// Processes alive; a snapshot.
   std::uint64_t alive() const noexcept;
 };
@@ -79,7 +85,8 @@ inline Core& core_of(const Process& process) noexcept { return static_cast<Core&
 
 namespace detail {
 
-/// The outside heap as this thread's, for as long as it lives; nothing on a worker. Never held over a wait.
+/// The outside heap as this thread's, for as long as it lives; nothing on a worker, nothing within another. Never held
+/// over a wait.
 class OutsideHeap {
  public:
   explicit OutsideHeap(System& system);
@@ -102,10 +109,15 @@ class Port {
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
   Process* process() noexcept { return process_; }
+  /// Its one monitor's; nobody else has it.
+  MonitorRef ref() const noexcept { return ref_; }
+  /// Waits for the DOWN of the one process it watches; nothing: not within the bound.
+  std::optional<Reason> await_down(const Bound& bound);
 
  private:
   System& system_;
   Process* process_ = nullptr;
+  MonitorRef ref_;
 };
 
 }  // namespace detail

@@ -122,7 +122,7 @@ int run_demo(const Options& options, bool once) {
     story.tell("demo", done.load(std::memory_order_acquire) ? "done: stopping" : "asked to stop");
     well = runtime.stop();
     story.tell("demo", well ? "all processes have ended" : "not all processes ended in time");
-  } catch (const std::invalid_argument& e) {   // Runtime's options
+  } catch (const std::invalid_argument& e) {  // Runtime's options
     fmt::print(stderr, "{}\n", e.what());
     return 2;
   } catch (const std::exception& e) {

@@ -22,7 +22,7 @@ namespace {
 
 using namespace erlking;
 
-constexpr unsigned kMaxWorkers = 1024;   // a runtime's
+constexpr unsigned kMaxWorkers = 1024;  // a runtime's
 
 // What the user got wrong.
 struct Misuse {

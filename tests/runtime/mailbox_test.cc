@@ -13,7 +13,7 @@ struct Go {};
 struct Ask {
   using Reply = int;
 };
-struct Fixed {   // cannot be assigned
+struct Fixed {  // cannot be assigned
   const int n;
   std::unique_ptr<int> held;
   Fixed(int number, std::unique_ptr<int> what) : n(number), held(std::move(what)) {}
@@ -28,7 +28,7 @@ TEST_P(BoundTest, HoldsExactlyTheBoundAndNotOneMore) {
   const int bound = static_cast<int>(GetParam());
   run([&] {
     const Monitored p = spawn_monitor({.mailbox = GetParam()}, wait_forever);
-    until_waiting(p.pid);   // the first message would be handed over to a waiting receiver: that counts, too
+    until_waiting(p.pid);  // the first message would be handed over to a waiting receiver: that counts, too
     int sent = 0;
     while (send(p.pid, Number{sent}) == Delivery::queued) ASSERT_LE(++sent, bound);
     EXPECT_EQ(sent, bound);
@@ -54,7 +54,8 @@ TEST_P(BoundTest, WhatIsTakenMakesRoomForExactlyAsMuch) {
     }
   });
 }
-INSTANTIATE_TEST_SUITE_P(Mailbox, BoundTest, ::testing::Values(1u, 2u, 3u, 1024u, 500'000u), ::testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Mailbox, BoundTest, ::testing::Values(1u, 2u, 3u, 1024u, 500'000u),
+                         ::testing::PrintToStringParamName());
 
 TEST_F(MailboxTest, ASlidingMailboxStaysExact) {
   run([] {
@@ -182,7 +183,7 @@ TEST_F(MailboxTest, Rule_14_6_AProcessWithAFullMailboxCanBeWatchedAskedAndStoppe
   });
 }
 
-// --- set_mailbox_bound ------------------------------------------------------------------------------------------------
+// --- set_mailbox_bound -----------------------------------------------------------------------------------------------
 
 TEST_F(MailboxTest, TheBoundChangesAtRunTimeAndQueuedMessagesStay) {
   run([] {
@@ -221,7 +222,7 @@ TEST_F(MailboxTest, ALargerBoundFreesWaitingSenders) {
   });
 }
 
-// --- waiting for room -------------------------------------------------------------------------------------------------
+// --- waiting for room ------------------------------------------------------------------------------------------------
 
 TEST_F(MailboxTest, AWaitingSendIsQueuedWhenThereIsRoom) {
   run([] {
@@ -293,7 +294,8 @@ TEST_F(MailboxTest, Rule_14_4_AWaitingSendEndsWhenTheReceiverDies) {
       send(p, Go{});
       std::vector<Monitored> senders;
       for (int s = 0; s < 3; ++s) {
-        senders.push_back(spawn_monitor([p] { exit(Reason(send(p, Go{}, forever) == Delivery::noproc ? "noproc" : "other")); }));
+        senders.push_back(
+            spawn_monitor([p] { exit(Reason(send(p, Go{}, forever) == Delivery::noproc ? "noproc" : "other")); }));
       }
       if (i % 2 == 0) until_waiting(senders.back().pid);
       exit(p, reason::kill);
@@ -379,7 +381,8 @@ TEST_P(MailboxStressTest, NothingIsLostAndTheBoundIsNeverPassed) {
         while (!(empty && over)) {
           empty = over;
           for (bool more = true; more;) {
-            more = receive(1ms, [&](Number number) { return take(number), true; }, [](Timeout) { return false; });
+            more = receive(
+                1ms, [&](Number number) { return take(number), true; }, [](Timeout) { return false; });
             empty = empty && !more;
           }
         }
@@ -389,7 +392,8 @@ TEST_P(MailboxStressTest, NothingIsLostAndTheBoundIsNeverPassed) {
       for (int s = 0; s < kSenders; ++s) {
         senders.push_back(spawn_monitor([&, s] {
           for (int i = 0; i < kEach; ++i) {
-            const Delivery sent = s % 2 == 0 ? send(receiver.pid, Number{s * kEach + i}) : send(receiver.pid, Number{s * kEach + i}, 10s);
+            const Delivery sent =
+                s % 2 == 0 ? send(receiver.pid, Number{s * kEach + i}) : send(receiver.pid, Number{s * kEach + i}, 10s);
             ++(sent == Delivery::queued ? queued : refused);
             EXPECT_NE(sent, Delivery::noproc);
             if (s % 2 == 1) {

@@ -168,6 +168,7 @@ TEST_F(MessageTest, AMoveThatThrowsSendsNothing) {
     Thrower(Thrower&& other) : throws(other.throws) {
       if (throws) throw std::runtime_error("no");
     }
+    Thrower& operator=(Thrower&&) = default;
   };
   run([] {
     Thrower thrower;
@@ -182,10 +183,15 @@ TEST_F(MessageTest, AMoveThatThrowsOnTheWayBackLeavesNothingBehind) {
   struct Once {
     std::shared_ptr<int> moves;
     explicit Once(std::shared_ptr<int> counter) : moves(std::move(counter)) {}
-    Once(Once&& other) : moves(other.moves) {
-      if (++*moves == 2) throw std::runtime_error("not back");
-    }
+    Once(Once&& other) noexcept : moves(other.moves) {}
+    Once& operator=(Once&&) { throw std::runtime_error("not back"); }
   };
+  // Without an assignment a move that may throw has no safe way back: no message.
+  struct Stranded {
+    Stranded() = default;
+    Stranded(Stranded&&) noexcept(false) {}
+  };
+  static_assert(Sendable<Once> && !Sendable<Stranded>);
   auto counter = std::make_shared<int>(0);
   run([&] {
     const Monitored gone = spawn_monitor([] {});

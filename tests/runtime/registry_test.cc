@@ -131,10 +131,12 @@ TEST_F(RegistryTest, ManyNamesAreTakenAndFreedByManyProcesses) {
 TEST(Registry, BothMapsChangeOrNeither) {
   detail::Registry registry;
   using Added = detail::Registry::Added;
-  EXPECT_EQ(registry.add("a", Pid{1}), Added::yes);
-  EXPECT_EQ(registry.add("a", Pid{2}), Added::taken);
+  const auto open = [] { return true; };
+  EXPECT_EQ(registry.add("a", Pid{3}, [] { return false; }), Added::closed);
+  EXPECT_EQ(registry.add("a", Pid{1}, open), Added::yes);
+  EXPECT_EQ(registry.add("a", Pid{2}, open), Added::taken);
   EXPECT_EQ(registry.name_of(Pid{2}), "");
-  EXPECT_EQ(registry.add("b", Pid{1}), Added::already_named);
+  EXPECT_EQ(registry.add("b", Pid{1}, open), Added::already_named);
   EXPECT_EQ(registry.find("b"), Pid{});
   EXPECT_EQ(registry.all().size(), 1u);
   registry.remove(Pid{2});

@@ -15,15 +15,18 @@ constexpr Duration kTick{sched::TimerWheel::kTick};
 struct TimeoutTest : RuntimeTest {};
 
 TEST_F(TimeoutTest, AReceiveDoesNotEndOneTickEarly) {
-  for (const Duration bound : {Duration(1ms), Duration(10ms), Duration(1s), Duration(1h), Duration(1ns), Duration(123'456'789)}) {
+  for (const Duration bound :
+       {Duration(1ms), Duration(10ms), Duration(1s), Duration(1h), Duration(1ns), Duration(123'456'789)}) {
     std::atomic<bool> fired = false;
     Clock::time_point ended{};
     const Clock::time_point began = rt().now();
     start([&] {
-      receive(bound, [](Go) {}, [&](Timeout) {
-        ended = now();
-        fired = true;
-      });
+      receive(
+          bound, [](Go) {},
+          [&](Timeout) {
+            ended = now();
+            fired = true;
+          });
     });
     if (bound > 2 * kTick) {
       rt().advance(bound - 2 * kTick);
@@ -73,7 +76,7 @@ TEST_F(TimeoutTest, AMessageThatCameCancelsTheTimeout) {
   rt().send(p, Go{});
   rt().run_until_idle();
   EXPECT_EQ(messages, 1);
-  rt().advance(20ms);   // the first one's time is over
+  rt().advance(20ms);  // the first one's time is over
   EXPECT_EQ(timeouts, 0);
   rt().advance(40ms);
   EXPECT_EQ(timeouts, 1);
@@ -86,9 +89,10 @@ TEST_F(TimeoutTest, ThousandsOfBoundsEndInTheirOrder) {
     std::vector<int> order;
     std::vector<Monitored> all;
     for (int i = 0; i < kCount; ++i) {
-      const int turn = static_cast<int>((i * 7919L) % kCount);   // a permutation
+      const int turn = static_cast<int>((i * 7919L) % kCount);  // a permutation
       all.push_back(spawn_monitor({.stack = 16 * 1024}, [&order, turn] {
-        receive(std::chrono::milliseconds(turn + 100), [](Go) {}, [&](Timeout) { order.push_back(turn); });
+        receive(
+            std::chrono::milliseconds(turn + 100), [](Go) {}, [&](Timeout) { order.push_back(turn); });
       }));
     }
     for (auto& one : all) await_down(one);
@@ -108,7 +112,8 @@ TEST_F(TimeoutTest, ThousandsOfBoundsOnManyWorkersAllEndAndNoneEarly) {
         if (i % 2 == 0) {
           sleep(bound);
         } else {
-          receive(bound, [](Go) {}, [](Timeout) {});
+          receive(
+              bound, [](Go) {}, [](Timeout) {});
         }
         EXPECT_GE(now() - began, bound);
       }));
@@ -167,7 +172,7 @@ TEST_F(TimeoutTest, AProcessKilledInItsSleepEndsAtOnce) {
   rt().run_until_idle();
   EXPECT_TRUE(over);
   EXPECT_EQ(rt().processes(), 0u);
-  rt().advance(2h);   // its timer finds nobody
+  rt().advance(2h);  // its timer finds nobody
 }
 
 TEST_F(TimeoutTest, ATimerOfADeadProcessDoesNotTouchTheNextTenantOfItsSlot) {
@@ -181,7 +186,11 @@ TEST_F(TimeoutTest, ATimerOfADeadProcessDoesNotTouchTheNextTenantOfItsSlot) {
       for (auto& one : sleepers) await_down(one);
       const auto began = now();
       std::vector<Monitored> heirs;
-      for (int i = 0; i < 20; ++i) heirs.push_back(spawn_monitor([] { receive(100ms, [](Go) {}, [](Timeout) { exit(Reason("mine")); }); }));
+      for (int i = 0; i < 20; ++i)
+        heirs.push_back(spawn_monitor([] {
+          receive(
+              100ms, [](Go) {}, [](Timeout) { exit(Reason("mine")); });
+        }));
       for (auto& one : heirs) EXPECT_EQ(await_down(one), Reason("mine"));
       EXPECT_GE(now() - began, 100ms);
     }
@@ -195,7 +204,8 @@ TEST_F(TimeoutTest, AWaitThatMovedToAnotherWorkerIsStillTimed) {
     for (int i = 0; i < 64; ++i) {
       all.push_back(spawn_monitor([] {
         for (int n = 0; n < 100; ++n) {
-          receive(std::chrono::microseconds(n * 13), [](Go) {}, [](Timeout) {});
+          receive(
+              std::chrono::microseconds(n * 13), [](Go) {}, [](Timeout) {});
           for (int y = 0; y < n % 5; ++y) yield();
         }
       }));
@@ -219,8 +229,10 @@ TEST_P(TimeoutRaceTest, AMessageThatMeetsATimeoutIsNotLost) {
     });
     int next = 0, timeouts = 0;
     while (next < kRounds) {
+      // At least 1 µs: on the manual clock time stands still while somebody polls.
       receive(
-          std::chrono::microseconds(next % 50), [&](Number number) { ASSERT_EQ(number.n, next++); }, [&](Timeout) { ++timeouts; });
+          std::chrono::microseconds(1 + next % 50), [&](Number number) { ASSERT_EQ(number.n, next++); },
+          [&](Timeout) { ++timeouts; });
     }
     EXPECT_EQ(await_down(sender), reason::normal);
     EXPECT_TRUE(mailbox_empty());

@@ -1,8 +1,9 @@
-// Threads that are no process, at work on a runtime together with its processes; and two runtimes that talk to each other.
+// Threads that are no process, at work on a runtime together with its processes; and two runtimes that talk to each
+// other.
+#include "tests/stress/stress.h"
+
 #include <barrier>
 #include <thread>
-
-#include "tests/stress/stress.h"
 
 namespace erlking::testing {
 namespace {
@@ -27,7 +28,9 @@ class ForeignThreadTest : public StressTest, public ::testing::WithParamInterfac
     }
     for (std::thread& thread : threads) thread.join();
   }
-  void expect_all_gone() { EXPECT_TRUE(drive([&] { return rt().processes() == 0; })) << rt().processes() << " are left"; }
+  void expect_all_gone() {
+    EXPECT_TRUE(drive([&] { return rt().processes() == 0; })) << rt().processes() << " are left";
+  }
 };
 INSTANTIATE_TEST_SUITE_P(Every, ForeignThreadTest, ::testing::Values(1u, 2u, 4u),
                          [](const auto& info) { return "Workers" + std::to_string(info.param); });
@@ -65,7 +68,7 @@ TEST_P(ForeignThreadTest, SendsFromThreadsKeepTheirOrderAndTheBound) {
   ASSERT_TRUE(receiver.has_value());
   const unsigned messages = scaled(10'000);
   std::array<std::atomic<std::uint64_t>, kThreads + 2> queued{};
-  for (std::uint32_t i = kThreads; i < kThreads + 2; ++i) {   // and two processes
+  for (std::uint32_t i = kThreads; i < kThreads + 2; ++i) {  // and two processes
     ASSERT_TRUE(rt().spawn({.stack = kStressStack}, [&queued, weights, messages, i, to = *receiver] {
       for (std::uint32_t n = 1; n <= messages; ++n) {
         if (send(to, Word{i, n, Tracked(weights)}, 1ms) == Delivery::queued) ++queued.at(i);
@@ -87,7 +90,7 @@ TEST_P(ForeignThreadTest, SendsFromThreadsKeepTheirOrderAndTheBound) {
   });
   ASSERT_TRUE(drive([&] { return rt().processes() == 1; }));
   while (rt().send(*receiver, Stop{}) == Delivery::full) std::this_thread::yield();
-  EXPECT_EQ(rt().wait(*receiver, 30s).value_or(Reason("hangs")), reason::normal);
+  expect_well_ended(*receiver);
   for (std::uint32_t i = 0; i < kThreads + 2; ++i) EXPECT_EQ(received->at(i), queued.at(i)) << "sender " << i;
   EXPECT_EQ(*weights, 0);
   expect_all_gone();
@@ -122,6 +125,8 @@ TEST_P(ForeignThreadTest, CallsFromThreadsEndAndGetTheirOwnReplies) {
     for (auto& server : servers) exit(Pid{server.load()}, reason::kill);
   });
   ASSERT_TRUE(keeper.has_value());
+  ASSERT_TRUE(
+      drive([&] { return std::ranges::all_of(servers, [](const auto& server) { return server.load() != 0; }); }));
   std::array<std::atomic<unsigned>, 8> ends{};
   on_threads([&](unsigned me) {
     base::Random random = random_of(me);
@@ -141,7 +146,7 @@ TEST_P(ForeignThreadTest, CallsFromThreadsEndAndGetTheirOwnReplies) {
     }
   });
   over = true;
-  EXPECT_EQ(rt().wait(*keeper, 30s).value_or(Reason("hangs")), reason::normal);
+  expect_well_ended(*keeper);
   EXPECT_GT(ends[7], 0u);
   expect_all_gone();
 }
@@ -152,18 +157,23 @@ TEST_P(ForeignThreadTest, ProcessesSpawnedEndedAndAwaitedByThreadsAreAllAccounte
     base::Random random = random_of(me);
     for (unsigned i = 0; i < scaled(1'000); ++i) {
       const std::uint64_t kind = random.below(4);
-      const auto made = rt().spawn({.mailbox = 4, .stack = kStressStack}, [kind](const Tracked&) {
-        if (kind == 0) return;
-        if (kind == 1) exit(Reason("own"));
-        receive(forever, [](Stop) {});
-      }, Tracked(alive));
+      const auto made = rt().spawn(
+          {.mailbox = 4, .stack = kStressStack},
+          [kind](const Tracked&) {
+            if (kind == 0) return;
+            if (kind == 1) exit(Reason("own"));
+            receive(forever, [](Stop) {});
+          },
+          Tracked(alive));
       ASSERT_TRUE(made.has_value());
       if (kind == 2) rt().exit(*made, reason::kill);
       if (kind == 3) rt().send(*made, Stop{});
       if (random.below(4) == 0) static_cast<void>(rt().wait(*made, std::chrono::microseconds(random.below(50))));
       const auto why = rt().wait(*made, 30s);
       ASSERT_TRUE(why.has_value()) << "it hangs";
-      ASSERT_TRUE(*why == reason::noproc || *why == (kind == 1 ? Reason("own") : kind == 2 ? reason::killed : reason::normal))
+      ASSERT_TRUE(*why == reason::noproc || *why == (kind == 1   ? Reason("own")
+                                                     : kind == 2 ? reason::killed
+                                                                 : reason::normal))
           << why->report();
     }
   });
@@ -173,7 +183,10 @@ TEST_P(ForeignThreadTest, ProcessesSpawnedEndedAndAwaitedByThreadsAreAllAccounte
 
 TEST_P(ForeignThreadTest, ManyThreadsMayAwaitOneProcess) {
   for (unsigned round = 0; round < scaled(100); ++round) {
-    const auto made = rt().spawn({.stack = kStressStack}, [] { receive(forever, [](Stop) {}); exit(Reason("told")); });
+    const auto made = rt().spawn({.stack = kStressStack}, [] {
+      receive(forever, [](Stop) {});
+      exit(Reason("told"));
+    });
     ASSERT_TRUE(made.has_value());
     std::atomic<unsigned> asked{0};
     on_threads([&](unsigned me) {
@@ -210,15 +223,27 @@ TEST_P(ForeignThreadTest, EverythingAtOnce) {
     for (unsigned i = 0; i < 50 && !over; ++i) {
       const Pid peer{board[random.below(board.size())].load()};
       switch (random.below(6)) {
-        case 0: link(peer); break;
-        case 1: monitor(peer); break;
-        case 2: exit(peer, reason::kill); break;
-        case 3: static_cast<void>(call(peer, Ask{1, 2}, 20us)); break;
-        default: static_cast<void>(send(peer, Word{0, 0, Tracked(weights)}, 20us));
+        case 0:
+          link(peer);
+          break;
+        case 1:
+          monitor(peer);
+          break;
+        case 2:
+          exit(peer, reason::kill);
+          break;
+        case 3:
+          static_cast<void>(call(peer, Ask{1, 2}, 20us));
+          break;
+        default:
+          static_cast<void>(send(peer, Word{0, 0, Tracked(weights)}, 20us));
       }
       receive(
-          std::chrono::microseconds(random.below(40)), [](Ask& ask, From<Ask> from) { from.reply({ask.client, ask.n}); }, [](Message) {},
-          [](Timeout) {});
+          std::chrono::microseconds(random.below(40)),
+          [](Ask& ask, From<Ask> from) {
+            from.reply({ask.client, ask.n});
+          },
+          [](Message) {}, [](Timeout) {});
     }
   };
   on_threads([&](unsigned me) {
@@ -227,10 +252,18 @@ TEST_P(ForeignThreadTest, EverythingAtOnce) {
       auto& place = board[random.below(board.size())];
       const Pid peer{place.load()};
       switch (random.below(6)) {
-        case 0: rt().exit(peer, random.below(2) == 0 ? reason::kill : Reason("thread")); break;
-        case 1: static_cast<void>(rt().call(peer, Ask{me, i}, 50us)); break;
-        case 2: static_cast<void>(rt().wait(peer, 30us)); break;
-        case 3: static_cast<void>(rt().send(peer, Word{me, i, Tracked(weights)})); break;
+        case 0:
+          rt().exit(peer, random.below(2) == 0 ? reason::kill : Reason("thread"));
+          break;
+        case 1:
+          static_cast<void>(rt().call(peer, Ask{me, i}, 50us));
+          break;
+        case 2:
+          static_cast<void>(rt().wait(peer, 30us));
+          break;
+        case 3:
+          static_cast<void>(rt().send(peer, Word{me, i, Tracked(weights)}));
+          break;
         default: {
           auto made = rt().spawn({.mailbox = 2, .stack = kStressStack}, life, std::uint64_t{1'000u * me + i});
           ASSERT_TRUE(made.has_value());
@@ -279,7 +312,8 @@ TEST_P(ForeignThreadTest, TwoRuntimesSendToEachOther) {
     table.here = here->id;
     table.there = there->id;
   }
-  for (auto& table : tables) ASSERT_EQ(rt().send(Pid{table->here.load()}, Ball{hops, Tracked(weights)}), Delivery::queued);
+  for (auto& table : tables)
+    ASSERT_EQ(rt().send(Pid{table->here.load()}, Ball{hops, Tracked(weights)}), Delivery::queued);
   EXPECT_TRUE(drive([&] { return rt().processes() == 0 && other.processes() == 0; }));
   EXPECT_EQ(done, 16u);
   EXPECT_TRUE(other.stop());

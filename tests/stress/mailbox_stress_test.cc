@@ -219,10 +219,11 @@ TEST_P(MailboxStressTest, NothingIsLostDoubledReorderedOrBeyondTheBound) {
   const Case c{senders, bound, workers, pinned, way};
   options.workers = workers;
   const unsigned messages = scaled(way == Way::plain ? 8'000 : bound == 1 ? 2'000 : 4'000);
-  const auto made = rt().spawn({.name = "receiver", .mailbox = bound, .stack = kStressStack, .worker = pinned ? 0 : -1},
-                               Receiver(c, messages));
-  ASSERT_TRUE(made.has_value());
-  EXPECT_EQ(rt().wait(*made, 60s), reason::normal);
+  const auto ended =
+      rt().spawn_wait(60s, {.name = "receiver", .mailbox = bound, .stack = kStressStack, .worker = pinned ? 0 : -1},
+                      Receiver(c, messages));
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_EQ(ended->value_or(Reason("hangs")), reason::normal);
   EXPECT_TRUE(drive([&] { return rt().processes() == 0; }));
 }
 

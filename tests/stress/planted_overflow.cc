@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   Options options;
   options.workers = 2;
   return Runtime(options).run([heap = where == "heap"] {
-    yield();   // on a stack that has been left and entered again
+    yield();  // on a stack that has been left and entered again
     heap ? overflow_heap(16) : overflow_stack(16);
   });
 }

@@ -1,5 +1,5 @@
-// A race planted on purpose: two processes on two workers count in one plain int. planted_test.py expects ThreadSanitizer to
-// report it; a suite that stays silent here would be silent about ours, too.
+// A race planted on purpose: two processes on two workers count in one plain int. planted_test.py expects
+// ThreadSanitizer to report it; a suite that stays silent here would be silent about ours, too.
 #include <erlking/erlking.h>
 
 #include <atomic>

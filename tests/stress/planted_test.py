@@ -36,7 +36,8 @@ def main():
     failed = 0
     for arguments in runs:
         name = ' '.join([executable.name, *arguments])
-        ended = subprocess.run([executable, *arguments], capture_output=True, text=True, errors='replace', timeout=TIMEOUT_S)
+        ended = subprocess.run([executable, *arguments], capture_output=True, text=True, errors='replace',
+                               timeout=TIMEOUT_S)
         output = ended.stdout + ended.stderr
         missing = [pattern for pattern in expected if not re.search(pattern, output)]
         kind = re.search(r'(heap|stack)-buffer-overflow', output)

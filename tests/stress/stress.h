@@ -73,6 +73,11 @@ class StressTest : public RuntimeTest {
     RuntimeTest::TearDown();
     say_seed_on_failure();
   }
+  /// Waits for the end of a process that may have ended already.
+  void expect_well_ended(Pid pid) {
+    const Reason why = rt().wait(pid, 30s).value_or(Reason("hangs"));
+    EXPECT_TRUE(why == reason::normal || why == reason::noproc) << why.report();
+  }
   /// Runs `body` as a process, then waits until every process has ended by itself.
   template <class F>
   void run_to_the_end(F&& body) {

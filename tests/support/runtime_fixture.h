@@ -84,7 +84,9 @@ class RuntimeTest : public ::testing::Test {
     base::set_log_sink(nullptr);
   }
 
+  /// Made at its first use, by whichever thread that is.
   Runtime& rt() {
+    std::lock_guard lock(rt_mutex_);
     if (rt_ == nullptr) rt_ = std::make_unique<Runtime>(options);
     return *rt_;
   }
@@ -141,7 +143,7 @@ class RuntimeTest : public ::testing::Test {
       }
       if (!rt().run_until_idle(20s)) return false;
       if (done()) break;
-      rt().advance(step);
+      if (!rt().advance(step, 20s)) return false;
       if (rounds % 200 == 199) step = std::min<Duration>(step * 100, std::chrono::hours(1000));
     }
     return true;
@@ -153,6 +155,7 @@ class RuntimeTest : public ::testing::Test {
   }
 
  private:
+  std::mutex rt_mutex_;
   std::unique_ptr<Runtime> rt_;
   std::mutex reports_mutex_;
   std::deque<Report> reports_;

@@ -1,21 +1,20 @@
 // What the erlking executable promises to those who call it from a shell or a script. No times are asserted. The
 // environment variable EK_ERLKING names the executable.
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <map>
+#include <poll.h>
 #include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace {
 
@@ -25,7 +24,7 @@ const std::vector<std::string> kWorkloads = {"latency",     "pingpong", "pingpon
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
 
 struct Ended {
-  int status = -1;   // exit status, or -1: by a signal
+  int status = -1;  // exit status, or -1: by a signal
   std::string out, err;
 };
 
@@ -83,7 +82,7 @@ class Program {
         (i == 0 ? out_ : err_).append(bytes, static_cast<std::size_t>(n));
       } else {
         ::close(ends_[i]);
-        ends_[i] = -1;   // poll passes it over
+        ends_[i] = -1;  // poll passes it over
       }
     }
     return ends_[0] >= 0 || ends_[1] >= 0;
@@ -140,7 +139,8 @@ double number(const std::string& text) {
 bool on_path(const std::string& program) {
   const char* const path = std::getenv("PATH");
   const auto folders = split(path == nullptr ? "" : path, ':');
-  return std::ranges::any_of(folders, [&](const auto& folder) { return ::access((folder + "/" + program).c_str(), X_OK) == 0; });
+  return std::ranges::any_of(folders,
+                             [&](const auto& folder) { return ::access((folder + "/" + program).c_str(), X_OK) == 0; });
 }
 
 class EveryWorkload : public testing::TestWithParam<std::string> {};
@@ -204,7 +204,9 @@ TEST(BenchCli, WhatNeedsTwoWorkersIsLeftOutWithANoteWhenThereIsOne) {
 
 TEST(BenchCli, BeamRunsBesideUs) {
   if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
-  const Ended ended = run(std::vector<std::string>{"bench", "pingpong", "fanin-apart", "latency", "--csv", "--workers", "2", "--vs", "beam"} + kSmall);
+  const Ended ended = run(std::vector<std::string>{"bench", "pingpong", "fanin-apart", "latency", "--csv", "--workers",
+                                                   "2", "--vs", "beam"} +
+                          kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::map<std::string, std::set<std::string>> systems;
   for (const CsvRow& row : csv(ended.out)) systems[row.at("workload") + row.at("metric")].insert(row.at("system"));
@@ -215,10 +217,11 @@ TEST(BenchCli, BeamRunsBesideUs) {
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {
   if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
-  Program bench({"bench", "call", "spawn", "--workers", "1", "--vs", "beam", "--scale", "0.09", "--runs", "100", "--csv"});
-  ASSERT_TRUE(bench.until("JIT"));   // it has started
+  Program bench(
+      {"bench", "call", "spawn", "--workers", "1", "--vs", "beam", "--scale", "0.09", "--runs", "100", "--csv"});
+  ASSERT_TRUE(bench.until("JIT"));  // it has started
   bench.signal(SIGINT);
-  const Ended ended = bench.wait();   // a peer that survived would hold stderr open: this would not return
+  const Ended ended = bench.wait();  // a peer that survived would hold stderr open: this would not return
   EXPECT_EQ(ended.status, -1) << ended.err;
   EXPECT_EQ(ended.out, "");
 }
@@ -234,17 +237,21 @@ TEST_P(Misuse, IsOneLineOnStderrAndStatusTwo) {
 }
 
 using Words = std::vector<std::string>;
-INSTANTIATE_TEST_SUITE_P(
-    BenchCli, Misuse,
-    testing::Values(Words{}, Words{"nonsense"}, Words{"--nonsense"}, Words{"bench", "nonsense"}, Words{"bench", "--nonsense"},
-                    Words{"bench", "pingpong", "nonsense"}, Words{"bench", "--scheduler", "nonsense"},
-                    Words{"bench", "--heap", "nonsense"}, Words{"bench", "--heap"}, Words{"bench", "--vs", "nonsense"},
-                    Words{"bench", "--vs", "beam", "--peers-dir", "/nonexistent"}, Words{"bench", "--runs", "0"},
-                    Words{"bench", "--runs", "101"}, Words{"bench", "--runs", "many"}, Words{"bench", "--scale", "0.001"},
-                    Words{"bench", "--scale", "101"}, Words{"bench", "--scale", "nan"}, Words{"bench", "--workers", "0"},
-                    Words{"bench", "--workers", "1,"}, Words{"bench", "--workers", "1025"}, Words{"bench", "--workers", "-1"},
-                    Words{"demo", "nonsense"}, Words{"demo", "--nonsense"}, Words{"demo", "--ek-workers=1025"},
-                    Words{"demo", "--ek-nonsense"}, Words{"demo", "--ek-scheduler=nonsense", "--once"}));
+INSTANTIATE_TEST_SUITE_P(BenchCli, Misuse,
+                         testing::Values(Words{}, Words{"nonsense"}, Words{"--nonsense"}, Words{"bench", "nonsense"},
+                                         Words{"bench", "--nonsense"}, Words{"bench", "pingpong", "nonsense"},
+                                         Words{"bench", "--scheduler", "nonsense"},
+                                         Words{"bench", "--heap", "nonsense"}, Words{"bench", "--heap"},
+                                         Words{"bench", "--vs", "nonsense"},
+                                         Words{"bench", "--vs", "beam", "--peers-dir", "/nonexistent"},
+                                         Words{"bench", "--runs", "0"}, Words{"bench", "--runs", "101"},
+                                         Words{"bench", "--runs", "many"}, Words{"bench", "--scale", "0.001"},
+                                         Words{"bench", "--scale", "101"}, Words{"bench", "--scale", "nan"},
+                                         Words{"bench", "--workers", "0"}, Words{"bench", "--workers", "1,"},
+                                         Words{"bench", "--workers", "1025"}, Words{"bench", "--workers", "-1"},
+                                         Words{"demo", "nonsense"}, Words{"demo", "--nonsense"},
+                                         Words{"demo", "--ek-workers=1025"}, Words{"demo", "--ek-nonsense"},
+                                         Words{"demo", "--ek-scheduler=nonsense", "--once"}));
 
 TEST(BenchCli, HelpAndListNameEveryWorkload) {
   for (const char* const flag : {"--help", "--list"}) {
@@ -263,7 +270,8 @@ TEST(ErlkingCli, VersionAndHelpGoToStdout) {
   EXPECT_TRUE(version.out.starts_with("erlking ")) << version.out;
   const Ended help = run({"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const char* const text : {"bench", "demo", "--ek-workers"}) EXPECT_NE(help.out.find(text), std::string::npos) << text;
+  for (const char* const text : {"bench", "demo", "--ek-workers"})
+    EXPECT_NE(help.out.find(text), std::string::npos) << text;
 }
 
 TEST(DemoCli, OnceItShowsACrashAndARestartAndEnds) {

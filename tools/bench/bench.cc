@@ -150,8 +150,8 @@ class Bench {
     return true;
   }
 
-  // Runs `once`, which answers an optional, until no neighbour disturbs it, or it has been repeated often enough: then the
-  // least disturbed attempt is kept, and `disturbed` says so. Empty: `once` gave nothing.
+  // Runs `once`, which answers an optional, until no neighbour disturbs it, or it has been repeated often enough: then
+  // the least disturbed attempt is kept, and `disturbed` says so. Empty: `once` gave nothing.
   template <class Once>
   auto undisturbed(Once once, bool& disturbed) -> decltype(once()) {
     decltype(once()) best;
