@@ -290,7 +290,7 @@ void Worker::yield(Task& self) noexcept {
   EK_DCHECK(exceptions_->empty());
   dead_ = &self;
   ek_current_task = nullptr;
-  san_before_switch(nullptr, fiber_);
+  san_before_switch(nullptr, fiber_, &self.sp);
   switch_stack(&self.sp, scheduler_sp_.load(relaxed), nullptr);
   __builtin_unreachable();
 }
@@ -306,7 +306,7 @@ void Worker::yield(Task& self) noexcept {
     }
   }
   begin(task);
-  san_before_switch(&fiber_, task.fiber);
+  san_before_switch(&fiber_, task.fiber, &scheduler_sp_);
   switch_stack(&scheduler_sp_, sp, &task);
   san_after_switch(fiber_);
 }

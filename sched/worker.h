@@ -232,12 +232,12 @@ inline void Worker::begin(Task& task) noexcept {
   void* const sp = next != nullptr ? next->sp.load(base::acquire) : nullptr;  // [task-sp] X1
   if (sp != nullptr) [[likely]] {
     begin(*next);
-    san_before_switch(&self.fiber, next->fiber);
+    san_before_switch(&self.fiber, next->fiber, &self.sp);
     switch_stack(&self.sp, sp, next);  // [task-sp] C1
   } else {
     pending_ = next;  // X2
     ek_current_task = nullptr;
-    san_before_switch(&self.fiber, fiber_);
+    san_before_switch(&self.fiber, fiber_, &self.sp);
     switch_stack(&self.sp, scheduler_sp_.load(base::relaxed), nullptr);
   }
   // Resumed, perhaps by another worker: `this` is the one that was left.
