@@ -435,12 +435,6 @@ TEST_P(LifeStressTest, EveryCallEndsAndNoReplyReachesAnotherCall) {
   shared->left = kCallers;
   run_to_the_end([shared] {
     const unsigned calls = scaled(3'000);
-    std::unordered_set<MonitorRef> callers;
-    for (unsigned i = 0; i < kCallers; ++i) {
-      callers.insert(spawn_monitor({.stack = kStressStack}, call_on, std::shared_ptr(shared), std::uint64_t{i + 1},
-                                   unsigned{calls})
-                         .ref);
-    }
     std::unordered_map<MonitorRef, std::size_t> servers;
     std::uint64_t births = 0;
     base::Random random = random_of(0);
@@ -451,6 +445,12 @@ TEST_P(LifeStressTest, EveryCallEndsAndNoReplyReachesAnotherCall) {
       servers.emplace(made.ref, place);
     };
     for (std::size_t i = 0; i < shared->servers.size(); ++i) start_server(i);
+    std::unordered_set<MonitorRef> callers;
+    for (unsigned i = 0; i < kCallers; ++i) {
+      callers.insert(spawn_monitor({.stack = kStressStack}, call_on, std::shared_ptr(shared), std::uint64_t{i + 1},
+                                   unsigned{calls})
+                         .ref);
+    }
     while (!callers.empty()) {
       receive(
           300us,
