@@ -14,6 +14,7 @@
 #include <memory>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 namespace erlking {
@@ -21,6 +22,7 @@ namespace erlking {
 struct TypeInfo {
   std::uint64_t hash;  ///< of the name; 0: equal by address only (the type has no name another module could mean)
   std::string_view name;
+  const std::type_info* id;   ///< tells local types of one name apart
   std::uint32_t body_offset;  ///< of the body in its Item, bytes
   void (*destroy)(void* body) noexcept;
 };
@@ -79,12 +81,12 @@ static_assert(sizeof(Item) == 32);
 template <class T>
 inline constexpr TypeInfo type_info_of{
     detail::nameable(detail::type_name<T>()) ? detail::hash_name(detail::type_name<T>()) : 0, detail::type_name<T>(),
-    Item::body_offset<T>, &detail::destroy_body<T>};
+    &typeid(T), Item::body_offset<T>, &detail::destroy_body<T>};
 
 namespace detail {
-/// Types are equal by address, else (across shared objects) by hash and name.
+/// Types are equal by address, else (across shared objects) by name; its hash says mostly no.
 inline bool same_type(const TypeInfo* a, const TypeInfo* b) noexcept {
-  return a == b || (a->hash == b->hash && a->hash != 0 && a->name == b->name);
+  return a == b || (a->hash == b->hash && a->hash != 0 && *a->id == *b->id);
 }
 template <class T>
 T* item_as(Item* item) noexcept {

@@ -1,5 +1,6 @@
 #include "runtime/process_wide.h"
 
+#include "base/compiler.h"
 #include "runtime/system.h"
 
 #include <bitset>
@@ -52,7 +53,7 @@ struct Throw {
   bool wanted = true;  // false: a ProcessExit looks for its catch
   void* frames[kFrames];
 };
-[[gnu::noipa]] Throw& last_throw() noexcept {
+EK_NOIPA Throw& last_throw() noexcept {
   static thread_local Throw value;
   return value;
 }

@@ -1,5 +1,6 @@
 #include "sched/worker.h"
 
+#include "base/compiler.h"
 #include "base/mutex.h"
 #include "sched/context.h"
 #include "sched/fiber.h"
@@ -286,7 +287,7 @@ void Worker::yield(Task& self) noexcept {
   suspend(self);
 }
 
-[[gnu::noipa]] void Worker::retire(Task& self) noexcept {
+EK_NOIPA void Worker::retire(Task& self) noexcept {
   EK_DCHECK(exceptions_->empty());
   dead_ = &self;
   ek_current_task = nullptr;

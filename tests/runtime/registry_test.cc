@@ -108,7 +108,7 @@ TEST_F(RegistryTest, ManyNamesAreTakenAndFreedByManyProcesses) {
   run([] {
     std::vector<Monitored> all;
     for (int p = 0; p < 8; ++p) {
-      all.push_back(spawn_monitor([p] {
+      all.push_back(spawn_monitor([] {
         for (int i = 0; i < 200; ++i) {
           const std::string name = "n" + std::to_string(i % 7);
           const auto mine = register_name(name, self());

@@ -66,10 +66,10 @@ TEST_P(ForeignThreadTest, SendsFromThreadsKeepTheirOrderAndTheBound) {
     }
   });
   ASSERT_TRUE(receiver.has_value());
-  const unsigned messages = scaled(10'000);
+  static constexpr unsigned messages = scaled(10'000);
   std::array<std::atomic<std::uint64_t>, kThreads + 2> queued{};
   for (std::uint32_t i = kThreads; i < kThreads + 2; ++i) {  // and two processes
-    ASSERT_TRUE(rt().spawn({.stack = kStressStack}, [&queued, weights, messages, i, to = *receiver] {
+    ASSERT_TRUE(rt().spawn({.stack = kStressStack}, [&queued, weights, i, to = *receiver] {
       for (std::uint32_t n = 1; n <= messages; ++n) {
         if (send(to, Word{i, n, Tracked(weights)}, 1ms) == Delivery::queued) ++queued.at(i);
       }

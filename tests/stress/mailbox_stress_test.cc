@@ -308,14 +308,14 @@ TEST_F(StressTest, ABoundThatChangesUnderSendersLosesNothing) {
   struct Counted {
     unsigned n;
   };
-  const unsigned messages = scaled(5'000);
-  run_to_the_end([messages] {
+  static constexpr unsigned messages = scaled(5'000);
+  run_to_the_end([] {
     constexpr unsigned kSenders = 8;
     unsigned downs = 0, received = 0;
     std::uint64_t queued = 0;
     base::Random random = random_of(0);
     for (unsigned s = 0; s < kSenders; ++s) {
-      spawn_monitor({.stack = kStressStack}, [to = self(), messages] {
+      spawn_monitor({.stack = kStressStack}, [to = self()] {
         Sums sums;
         for (unsigned i = 0; i < messages; ++i) {
           if (send(to, Counted{i}, 5s) == Delivery::queued) ++sums.queued;
