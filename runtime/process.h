@@ -105,7 +105,9 @@ class Process final : public sched::Task {
   bool leaving = false;                 // exit(reason) has been thrown
   bool waiting = false;                 // while deliver() executes signals: see there
   std::uint8_t deferring = 0;           // DeferKill scopes
-  std::uint32_t received = 0;           // messages, modulo 2^32
+  std::uint8_t stack_class = 0;
+  std::uint32_t received = 0;  // messages, modulo 2^32
+  Item* queries = nullptr;     // asked once doomed: answered at the end (SEMANTICS 14.7)
 
   // --- waits and answers ---
   alignas(base::kCacheLine) Ticket<base::Real> ticket;
@@ -115,7 +117,6 @@ class Process final : public sched::Task {
   std::atomic<std::uint32_t> port_woken{0};  // a port's futex
   std::atomic<std::uint32_t> refused{0};     // messages refused for want of room; any sender
   Reason reason;                             // once doomed or exiting
-  Item* queries = nullptr;                   // asked once doomed: answered at the end (SEMANTICS 14.7)
   std::unique_ptr<detail::Relations> relations;
   std::atomic<bool> named{false};  // has, or had, a name (N1)
 
@@ -125,10 +126,10 @@ class Process final : public sched::Task {
   Pid parent;
   std::string_view entry;        // the function's type, as process_info shows it
   std::uint64_t reductions = 0;  // operations, in budgets
-  std::uint32_t slot = 0;
-  std::uint8_t stack_class = 0;
 
   static constexpr std::int32_t kBudget = 2000;
+  /// What a spawn costs of it: who spawns many lets them run while their lines, and those of the ended, are warm.
+  static constexpr std::int32_t kSpawnCost = 64;
   static constexpr std::uint64_t kTicketTimer = std::uint64_t{1} << 63;
 
   Pid pid() const noexcept { return Pid{mailbox.id()}; }
@@ -179,6 +180,9 @@ class Process final : public sched::Task {
 };
 
 static_assert(offsetof(sched::Task, sp) == 64);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static_assert(sizeof(Process) == 5 * base::kCacheLine);  // a life touches them all
+#endif
 
 /// The running process; the caller must be one.
 [[gnu::always_inline]] inline Process& self_process() noexcept { return *static_cast<Process*>(sched::current()); }

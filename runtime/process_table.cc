@@ -47,8 +47,7 @@ std::uint32_t ProcessTable::take(std::uint32_t* out, std::uint32_t n) noexcept {
     n = given;  // what has been used before will do
   }
   while (given < n && used < limit_) {
-    Process* const process = new (&base_[used]) Process;
-    process->slot = used;
+    new (&base_[used]) Process;
     out[given++] = used++;
   }
   used_.store(used, base::release);  // used()'s acquire: the slots below are constructed

@@ -36,11 +36,12 @@ class ProcessTable {
   /// The slot a pid names: whether it is that process is for its mailbox's id to say.
   Process& at(Pid pid) const noexcept { return base_[pid.id & kSlotMask]; }
   Process& slot(std::uint32_t index) const noexcept { return base_[index]; }
+  std::uint32_t index_of(const Process& slot) const noexcept { return static_cast<std::uint32_t>(&slot - base_); }
 
   /// The pid of the slot's next incarnation.
   Pid next_pid(const Process& slot) const noexcept {
     const std::uint64_t id = slot.mailbox.id();
-    return Pid{id == 0 ? (kIncarnation | tag_ << kSlotBits | static_cast<std::uint64_t>(&slot - base_))
+    return Pid{id == 0 ? (kIncarnation | tag_ << kSlotBits | index_of(slot))
                        : id + kIncarnation};
   }
 
@@ -88,7 +89,7 @@ class SlotCache {
   void give(Process& process) noexcept {
     if (size_ == kSize) [[unlikely]]
       spill();
-    slots_[(head_ + size_++) % kSize] = process.slot;
+    slots_[(head_ + size_++) % kSize] = table_.index_of(process);
   }
 
   static constexpr std::uint32_t kSize = 128;  // the most it holds
@@ -100,7 +101,7 @@ class SlotCache {
 
   ProcessTable& table_;
   std::uint32_t head_ = 0, size_ = 0;
-  std::uint32_t slots_[kSize];
+  std::uint32_t slots_[kSize] = {};
 };
 
 }  // namespace erlking::detail

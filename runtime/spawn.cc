@@ -99,27 +99,25 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
     return birth;
   auto* const self = static_cast<Process*>(sched::current());
   Process* process = nullptr;
-  sched::Stack stack;
   const unsigned cls = sched::stack_class(options.stack);
   if (self != nullptr && self->system == &system) {
     Core& core = core_of(*self);
     process = core.slots.take();
     if (process == nullptr) return birth;
-    stack = core.stacks().take_class(cls);
+    process->stack = core.stacks().take_class(cls);
   } else {
     process = system.outside_slots->take();  // the caller holds the OutsideHeap
     if (process == nullptr) return birth;
-    if (system.stacks.take(cls, {&stack, 1}) == 0) stack = {};
+    if (system.stacks.take(cls, {&process->stack, 1}) == 0) process->stack = {};
   }
   process->system = &system;
-  process->stack = stack;
   process->stack_class = static_cast<std::uint8_t>(cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
-  if (!stack || !system.scheduler->policy().admit(*process)) {
+  if (!process->stack || !system.scheduler->policy().admit(*process)) {
     give_back(*process);
     return birth;
   }
-  const auto top = reinterpret_cast<std::uintptr_t>(stack.top) - bytes;
+  const auto top = reinterpret_cast<std::uintptr_t>(process->stack.top) - bytes;
   birth.process = process;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
   return birth;

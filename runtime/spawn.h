@@ -97,6 +97,7 @@ std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions
 template <class F, class... Args>
 Monitored spawn_or_exit(const SpawnOptions& options, Tie tie, const char* what, F&& f, Args&&... args) {
   Process& self = require_process(what);
+  self.budget -= Process::kSpawnCost;
   self.checkpoint();
   auto made =
       spawn_in(*self.system, options, {.parent = &self, .tie = tie}, std::forward<F>(f), std::forward<Args>(args)...);
@@ -144,6 +145,7 @@ template <class F, class... Args>
 requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(const SpawnOptions& options, F&& f,
                                                                         Args&&... args) {
   Process& self = require_process("try_spawn");
+  self.budget -= Process::kSpawnCost;
   self.checkpoint();
   auto made =
       detail::spawn_in(*self.system, options, {.parent = &self}, std::forward<F>(f), std::forward<Args>(args)...);

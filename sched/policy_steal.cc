@@ -14,6 +14,9 @@
 //       good.
 //   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
 //       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
+//   P6  A theft must pay: if the thief is idle again before it has worked half a microsecond per task stolen, moving
+//       their lines cost more than was gained. Its patience, the 50 µs of P2, then doubles up to 50 ms, and it steals
+//       from nobody at once; the first theft that pays sets it back. Stuck victims are helped always.
 // A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
 // keeper is for latency, and for processes that do not switch.
 #include "base/atomic.h"
@@ -42,6 +45,7 @@ constexpr Nanos kKeeperMin = 20 * kMicro, kKeeperMax = 500 * kMicro, kKeeperStay
 constexpr Nanos kKeeperQuiet = 10 * kMilli, kKeeperEnd = 100 * kMilli;
 constexpr Nanos kGovern = 100 * kMicro, kCrossCost = 250, kActive = 50 * kMicro;
 constexpr Nanos kBackOffMin = 10 * kMilli, kBackOffMax = 2'000 * kMilli;
+constexpr Nanos kPaysPerTask = 500, kPatienceMax = 50 * kMilli;
 constexpr int kNoKeeper = -1;
 
 class StealPolicy final : public Policy {
@@ -101,6 +105,7 @@ class StealPolicy final : public Policy {
   }
 
   Task* look(Worker& worker, std::vector<Sight>& sights, Nanos now, bool& slow) noexcept;
+  void judge_thefts(Worker& worker, Nanos now) noexcept;
   Task* found(Worker& worker, Task* task) noexcept;
 
   Scheduler& scheduler_;
@@ -142,16 +147,31 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     if (!victim.holds_any() || victim.asleep()) continue;
     slow = slow || sight.slow;
     const bool stuck = now - sight.since > (back_off ? kStuckBackOff : kStuck);
-    const bool persistent = !back_off && sight.ring_since != 0 && now - sight.ring_since > kPersistent;
-    if (!stuck && !persistent && !(trusted && !back_off && ring != 0)) continue;
+    const bool persistent = !back_off && sight.ring_since != 0 && now - sight.ring_since > worker.notes.patience;
+    const bool at_once = trusted && !back_off && ring != 0 && worker.notes.patience == kPersistent;
+    if (!stuck && !persistent && !at_once) continue;
     std::uint32_t stolen = worker.steal_ring(victim);
     if (stolen == 0 && stuck) stolen = worker.steal_private(victim);
     if (stolen == 0) continue;
     worker.notes.after_stuck_steal = stuck;
+    worker.notes.nap = kKeeperMin;  // P4
+    if (!stuck) {
+      if (worker.notes.stolen == 0) worker.notes.stole_at = now;
+      worker.notes.stolen += stolen;
+    }
     sight.ring_since = 0;
     if (Task* task = worker.next()) return task;
   }
   return nullptr;
+}
+
+// P6, as the worker is idle again.
+void StealPolicy::judge_thefts(Worker& worker, Nanos now) noexcept {
+  Worker::PolicyNotes& notes = worker.notes;
+  const std::uint32_t stolen = std::exchange(notes.stolen, 0);
+  if (stolen == 0) return;
+  const bool paid = now - notes.stole_at >= static_cast<Nanos>(stolen) * kPaysPerTask;
+  notes.patience = paid ? kPersistent : std::min(notes.patience * 2, kPatienceMax);
 }
 
 Task* StealPolicy::found(Worker& worker, Task* task) noexcept {
@@ -169,6 +189,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
   sights.resize(scheduler_.size());
   const bool alone = scheduler_.size() == 1;
   Nanos now = base::monotonic_now();
+  judge_thefts(worker, now);
   if (worker.cross() != worker.notes.cross_seen && !alone) tick(worker, now);  // going idle: what had stealing brought?
   const Nanos began = now;
   const Nanos spin = !spare_cpus_ ? 0 : std::exchange(worker.notes.after_stuck_steal, false) ? kSpinAfterStuck : kSpin;
@@ -193,7 +214,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
   }
 
   // P4, or just sleep
-  Nanos nap = kKeeperMin;
+  Nanos& nap = worker.notes.nap;
   Nanos quiet_since = 0;
   for (;;) {
     int none = kNoKeeper;

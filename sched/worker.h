@@ -123,6 +123,10 @@ class alignas(base::kCacheLine) Worker {
     base::Nanos governed_at = 0;
     base::Nanos active_since = 0;
     bool after_stuck_steal = false;
+    base::Nanos stole_at = 0;       // since when `stolen` counts
+    std::uint32_t stolen = 0;       // tasks, since it was idle last
+    base::Nanos patience = 50'000;  // with a victim that dispatches
+    base::Nanos nap = 20'000;       // the keeper's next
   } notes;
   std::uint32_t cross() const noexcept { return cross_; }
 
