@@ -8,15 +8,17 @@
 //       back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at once.
 //   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
 //       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
-//       moves what it has to the other. f < 0.25 outside back-off with somebody else active: trusted.
+//       moves what it has to the other. f < 0.25 for 20 such ticks in which others ran something, too: sharing
+//       does well; trusted, and the back-off shrinks to a quarter. (One quiet tick, or an idle thief, shows nothing.)
 //   P4  One sleeper is the keeper: it wakes every 20 to 500 µs while another worker is active, looks once, and stays a
 //       little if that one dispatches slowly. When all have slept for 100 ms it gives the office up and sleeps for
 //       good.
 //   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
 //       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
-//   P6  A theft must pay: if the thief is idle again before it has worked half a microsecond per task stolen, moving
-//       their lines cost more than was gained. Its patience, the 50 µs of P2, then doubles up to 50 ms, and it steals
-//       from nobody at once; the first theft that pays sets it back. Stuck victims are helped always.
+//   P6  A theft must pay, judged when the thief is idle again. If it worked less than half a microsecond per task
+//       stolen, moving their lines cost more than was gained: its patience, the 50 µs of P2, doubles up to 50 ms, and it
+//       steals from nobody at once; the first theft that pays sets it back. If more than half of that time went into
+//       touches of other workers' tasks, sharing did harm: back-off, as in P3.
 // A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
 // keeper is for latency, and for processes that do not switch.
 #include "base/atomic.h"
@@ -46,6 +48,8 @@ constexpr Nanos kKeeperQuiet = 10 * kMilli, kKeeperEnd = 100 * kMilli;
 constexpr Nanos kGovern = 100 * kMicro, kCrossCost = 250, kActive = 50 * kMicro;
 constexpr Nanos kBackOffMin = 10 * kMilli, kBackOffMax = 2'000 * kMilli;
 constexpr Nanos kPaysPerTask = 500, kPatienceMax = 50 * kMilli;
+constexpr std::uint64_t kOthersRan = 4;
+constexpr unsigned kGoodTicks = 20;
 constexpr int kNoKeeper = -1;
 
 class StealPolicy final : public Policy {
@@ -106,6 +110,7 @@ class StealPolicy final : public Policy {
 
   Task* look(Worker& worker, std::vector<Sight>& sights, Nanos now, bool& slow) noexcept;
   void judge_thefts(Worker& worker, Nanos now) noexcept;
+  void begin_back_off(Nanos now) noexcept;
   Task* found(Worker& worker, Task* task) noexcept;
 
   Scheduler& scheduler_;
@@ -155,10 +160,11 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     if (stolen == 0) continue;
     worker.notes.after_stuck_steal = stuck;
     worker.notes.nap = kKeeperMin;  // P4
-    if (!stuck) {
-      if (worker.notes.stolen == 0) worker.notes.stole_at = now;
-      worker.notes.stolen += stolen;
+    if (worker.notes.stole_at == 0) {
+      worker.notes.stole_at = now;
+      worker.notes.cross_at_theft = worker.cross();
     }
+    if (!stuck) worker.notes.stolen += stolen;
     sight.ring_since = 0;
     if (Task* task = worker.next()) return task;
   }
@@ -168,10 +174,23 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
 // P6, as the worker is idle again.
 void StealPolicy::judge_thefts(Worker& worker, Nanos now) noexcept {
   Worker::PolicyNotes& notes = worker.notes;
+  if (notes.stole_at == 0) return;
+  const Nanos worked = now - std::exchange(notes.stole_at, 0);
+  if (static_cast<Nanos>(worker.cross() - notes.cross_at_theft) * kCrossCost > worked / 2) begin_back_off(now);
   const std::uint32_t stolen = std::exchange(notes.stolen, 0);
   if (stolen == 0) return;
-  const bool paid = now - notes.stole_at >= static_cast<Nanos>(stolen) * kPaysPerTask;
+  const bool paid = worked >= static_cast<Nanos>(stolen) * kPaysPerTask;
   notes.patience = paid ? kPersistent : std::min(notes.patience * 2, kPatienceMax);
+}
+
+// Sharing did harm (P3, P6).
+void StealPolicy::begin_back_off(Nanos now) noexcept {
+  trusted_.store(false, relaxed);
+  if (in_back_off(now)) return;
+  const Nanos length = back_off_.load(relaxed);
+  back_off_began_.store(now, relaxed);
+  back_off_until_.store(now + length, relaxed);
+  back_off_.store(std::min(length * 4, kBackOffMax), relaxed);
 }
 
 Task* StealPolicy::found(Worker& worker, Task* task) noexcept {
@@ -268,26 +287,27 @@ void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
   notes.governed_at = now;
   if (elapsed > 100 * kGovern) return;  // it slept in between: says nothing
   Worker* other = nullptr;
-  for (unsigned i = 1; i < scheduler_.size() && other == nullptr; ++i) {
+  std::uint64_t dispatches = 0;
+  for (unsigned i = 1; i < scheduler_.size(); ++i) {
     Worker& candidate = scheduler_.worker((worker.index() + i) % scheduler_.size());
-    if (!candidate.asleep()) other = &candidate;
+    dispatches += candidate.dispatches();
+    if (other == nullptr && !candidate.asleep()) other = &candidate;
   }
+  const bool others_ran = dispatches - std::exchange(notes.others_dispatched, dispatches) >= kOthersRan;
   if (other == nullptr) return;
   const Nanos cost = static_cast<Nanos>(cross) * kCrossCost;
   if (cost > elapsed / 2) {
-    if (!in_back_off(now)) {
-      const Nanos back_off = back_off_.load(relaxed);
-      back_off_began_.store(now, relaxed);
-      back_off_until_.store(now + back_off, relaxed);
-      back_off_.store(std::min(back_off * 4, kBackOffMax), relaxed);
-    } else if (now - back_off_began_.load(relaxed) < 10 * kGovern) {
-      return;  // the other one has just moved its tasks here: moving ours there would only swap them
-    }
-    trusted_.store(false, relaxed);
+    // While the other one has just moved its tasks here, moving ours there would only swap them.
+    const bool just_moved = in_back_off(now) && now - back_off_began_.load(relaxed) < 10 * kGovern;
+    if (just_moved) return;
+    begin_back_off(now);
+    notes.good_ticks = 0;
     worker.move_all_to(*other);
-  } else if (cost < elapsed / 4 && !in_back_off(now)) {
+  } else if (cost < elapsed / 4 && others_ran && !in_back_off(now)) {
+    if (++notes.good_ticks < kGoodTicks) return;
+    notes.good_ticks = 0;
     trusted_.store(true, relaxed);
-    back_off_.store(kBackOffMin, relaxed);
+    back_off_.store(std::max(back_off_.load(relaxed) / 4, kBackOffMin), relaxed);
   }
 }
 

@@ -122,9 +122,12 @@ class alignas(base::kCacheLine) Worker {
     std::uint32_t cross_seen = 0;
     base::Nanos governed_at = 0;
     base::Nanos active_since = 0;
+    std::uint64_t others_dispatched = 0;
+    unsigned good_ticks = 0;
     bool after_stuck_steal = false;
-    base::Nanos stole_at = 0;       // since when `stolen` counts
-    std::uint32_t stolen = 0;       // tasks, since it was idle last
+    base::Nanos stole_at = 0;  // the first theft since it was idle last; 0: none
+    std::uint32_t cross_at_theft = 0;
+    std::uint32_t stolen = 0;       // tasks since then, of victims that were not stuck
     base::Nanos patience = 50'000;  // with a victim that dispatches
     base::Nanos nap = 20'000;       // the keeper's next
   } notes;
