@@ -142,7 +142,7 @@ class Process final : public sched::Task {
   Item* take_out(Item** at) noexcept {
     Item* const item = *at;
     *at = item->next;
-    __builtin_prefetch(item->next);  // likely to be next, and by now out of the first cache
+    if (item->next != nullptr) __builtin_prefetch(item->next);  // next, and by now out of the first cache
     if (inbox_tail == &item->next) inbox_tail = at;
     if ((item->flags & Item::kCounted) != 0) [[likely]]
       mailbox.consume();
