@@ -185,7 +185,7 @@ typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&&
       }
       sent.from().forget();
     }
-    // Full: wait for room under a ticket number of its own, then ask anew (PROTOCOL C1).
+    // Full: wait for room under a ticket number of its own, then ask anew (C1).
     target.refused.fetch_add(first ? 1 : 0, base::relaxed);  // relaxed: a statistic
     if (bound.is_poll()) return failed(CallFailure::full);
     if (first) until = deadline_of(system, bound);

@@ -54,10 +54,10 @@ void exit(Pid to, Reason reason) {
 void link(Pid to) {
   Process& self = require_process("link");
   self.checkpoint();
-  if (to == self.pid()) return;  // 3.2
+  if (to == self.pid()) return;  // SEMANTICS 3.2
   auto& links = relations_of(self).links;
   LinkRecord* record = links.find(to.id);
-  if (record != nullptr && record->pending == 0) return;  // 3.1
+  if (record != nullptr && record->pending == 0) return;  // SEMANTICS 3.1
   SignalPtr signal = new_signal(SignalKind::link, self.pid());
   if (record != nullptr) {
     record->pending = 0;  // L1: a link again, the unlink's acknowledgement is void
@@ -129,7 +129,7 @@ bool demonitor(MonitorRef ref, Flush flush) {
 
 bool trap_exit(bool on) {
   Process& self = require_process("trap_exit");
-  if (self.mailbox.has_signal()) self.deliver();  // 2.1: a signal received before trapping acts as before
+  if (self.mailbox.has_signal()) self.deliver();  // SEMANTICS 2.1: it acts as before
   self.checkpoint();
   return std::exchange(self.trapping, on);
 }

@@ -107,13 +107,13 @@ void receive_exit(Process& process, SignalPtr signal, bool from_link) noexcept {
     return append_as_message(process, std::move(signal), Exit{body.from, body.reason});
   }
   const bool ignored = is_normal && (from_link || body.from != process.pid());
-  if (!ignored && !process.doomed) {  // 1.10: the first one fixes the reason
+  if (!ignored && !process.doomed) {  // SEMANTICS 1.10: the first one fixes the reason
     process.reason = is_kill ? reason::killed : body.reason;
     process.doomed = true;
   }
 }
 
-// SEMANTICS §3–5: a signal delivered to the running process.
+// SEMANTICS §3–4: a signal delivered to the running process.
 void execute(Process& process, SignalPtr signal) noexcept {
   SignalBody& body = detail::signal_body(*signal);
   const Pid from = body.from;
@@ -164,11 +164,11 @@ void execute(Process& process, SignalPtr signal) noexcept {
     case SignalKind::demonitor:
       if (relations != nullptr) relations->watchers.remove(body.ref);
       return;
-    case SignalKind::down:  // M1: our own record decides
+    case SignalKind::down:  // L4: our own record decides
       if (relations == nullptr || !relations->monitors.remove(body.ref)) return;
       return append_as_message(process, std::move(signal), Down{MonitorRef{body.ref}, from, body.reason, body.name});
     case SignalKind::query:
-      if (process.doomed) {  // 14.7: dying is not dead: answered when the names are free
+      if (process.doomed) {  // SEMANTICS 14.7: dying is not dead: answered when the name is free
         signal->next = process.queries;
         process.queries = signal.release();
         return;
@@ -515,7 +515,7 @@ void unlink_waiter(Process& target, Waiter& waiter) noexcept {
   }
 }
 
-// PROTOCOL B1–B7 and PROTOCOL_VARIANT D-B1–5. attempt(waiting) pushes, or asks whether a push would find room.
+// B1–B7, D-B1–D-B5 (README.md). attempt(waiting) pushes, or asks whether a push would find room.
 template <class Attempt>
 Push attempt_until(Process& target, Process& sender, const Bound& until, Attempt&& attempt) {
   struct Leave {
@@ -598,7 +598,7 @@ void tell_relations(Process& process) noexcept {
     signal_body(*signal).reason = process.reason;
     send_or_drop(system, std::move(signal), watcher);
   }
-  for (auto& [ref, monitor] : relations.monitors.take_all()) {  // 4.8
+  for (auto& [ref, monitor] : relations.monitors.take_all()) {  // SEMANTICS 4.8
     void* block = heap().allocate(gc::size_class(kSignalBytes));
     if (block == nullptr) break;  // their record of us is advisory
     send_or_drop(system, SignalPtr(make_signal(block, SignalKind::demonitor, process.pid(), ref)), monitor.target);

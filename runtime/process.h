@@ -100,7 +100,7 @@ class Process final : public sched::Task {
   sched::TimerNode* timer = nullptr;    // reused from wait to wait
   std::int32_t budget = kBudget;        // operations until it lets others run
   bool trapping = false;                // trap_exit
-  bool doomed = false;                  // a lethal signal has taken effect: `reason` is final (1.10)
+  bool doomed = false;                  // a lethal signal has taken effect: `reason` is final (SEMANTICS 1.10)
   bool exiting = false;                 // the bottom catch has been reached
   bool leaving = false;                 // exit(reason) has been thrown
   bool waiting = false;                 // while deliver() executes signals: see there
@@ -168,7 +168,7 @@ class Process final : public sched::Task {
 
   // --- waiting ---
 
-  /// Ends every wait for room here that room can end (PROTOCOL_VARIANT D-B1..3).
+  /// Ends every wait for room here that room can end (D-B1–D-B3).
   void wake_waiters() noexcept;
   void wake_waiters_if_any() noexcept {
     if (waiters.load(base::seq_cst) != nullptr) [[unlikely]]

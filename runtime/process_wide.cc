@@ -131,7 +131,7 @@ void throw_process_exit() {
 }
 
 void throw_exit(Process& process, Reason reason) {
-  if (!process.doomed) process.reason = std::move(reason);  // 1.10
+  if (!process.doomed) process.reason = std::move(reason);  // SEMANTICS 1.10
   process.leaving = true;
   throw_process_exit();
 }

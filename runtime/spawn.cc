@@ -160,7 +160,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
       }
       process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet
     }
-    // Both ends know before either can die: 3.3, 4.5.
+    // Both ends know before either can die: SEMANTICS 3.3, 4.5.
     if (kin.tie == Tie::link) {
       relations_of(process).links.add(parent->pid().id).exit = new_signal(SignalKind::exit_link, pid);
       SignalPtr owed = new_signal(SignalKind::exit_link, parent->pid());

@@ -72,7 +72,7 @@ struct System {
 
   base::Nanos now() const noexcept { return clock.now(); }
   Process& process(Pid pid) const noexcept { return table.at(pid); }
-  /// Who has the name and has not ended (1.7: a process that has is found by no name, even while it is being freed).
+  /// Who has the name and has not ended (SEMANTICS 1.7, 6.3: one that has is found by no name).
   std::optional<Pid> whereis(std::string_view name) const {
     const Pid pid = registry.find(name);
     return pid && process(pid).mailbox.is_open(pid.id) ? std::optional(pid) : std::nullopt;

@@ -1,4 +1,4 @@
-// What the sanitizers must be told around a switch from one stack to another; nothing in other builds (RISKS §6).
+// What the sanitizers must be told around a switch from one stack to another; nothing in other builds (README.md).
 #pragma once
 
 #include "sched/task.h"

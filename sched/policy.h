@@ -1,5 +1,5 @@
 // The seam of the scheduler: what a Worker asks when its own queues do not decide. A back end is this class and one row
-// in scheduler.cc's table, and passes tests/conformance/policy_conformance_test.cc before anything else.
+// in scheduler.cc's table; what else one needs says CONTRIBUTING.md.
 // Never asked per message: on an empty queue, at a tick, for a task readied from outside, at birth and death.
 #pragma once
 

@@ -1,5 +1,5 @@
 // `steal`: M:N work stealing that does not lose to one worker. Messages between workers cost ten times those on one, a
-// wake four hundred times, so tasks move only when it pays, and pushes never wake (HOTPATH §5, "P9").
+// wake four hundred times, so tasks move only when it pays, and pushes never wake (README.md).
 //
 //   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
 //       sleeps.

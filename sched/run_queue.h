@@ -8,7 +8,7 @@
 //       their slots, head would have moved first, since push never passes head + Capacity as it saw it [ring-head].
 //   R4  A grab takes at most half, rounded up, and at most 16: one CAS serves many tasks, and something stays to
 //       steal.
-// Owner cost per task: push 0 RMW, grab 1 CAS per up to 16 tasks (HOTPATH: 2.96 ns push+pop against 7.7 for Chase-Lev).
+// Owner cost per task: push 0 RMW, grab 1 CAS per up to 16 tasks (2.96 ns push+pop against 7.7 for Chase-Lev).
 #pragma once
 
 #include "base/atomic.h"

@@ -68,7 +68,7 @@ extern __thread Task* ek_current_task __attribute__((tls_model("initial-exec")))
 }
 
 /// The task running on this thread; null on a thread that runs none. The volatile load is never merged with one made
-/// before a switch, which may have been on another thread (RISKS: g++ reuses thread-local addresses).
+/// before a switch, which may have been on another thread (g++ reuses thread-local addresses: C3).
 [[gnu::always_inline]] inline Task* current() noexcept {
   Task* task;
   asm volatile(

@@ -136,7 +136,7 @@ class TimerWheel {
   /// Cancels everything; O(armed).
   void clear() noexcept;
 
-  /// Checks T2 and T5 over all nodes; for tests and EK_PARANOID.
+  /// Checks T2 and T5 over all nodes; for tests.
   void validate() const noexcept;
 
  private:

@@ -231,7 +231,7 @@ inline void Worker::begin(Task& task) noexcept {
   ek_current_task = &task;
 }
 
-// Inlined down to the jump: a return after a switch is always mispredicted (HOTPATH: 7.7 ns), so the switch lands in
+// Inlined down to the jump: a return after a switch is always mispredicted (7.7 ns), so the switch lands in
 // the function that waits. Its caller keeps nothing of thread-local storage across it (C3).
 [[gnu::always_inline]] inline void Worker::leave(Task& self, Task* next) noexcept {
   if (!exceptions_->empty()) [[unlikely]]

@@ -58,7 +58,7 @@ std::vector<Ending> endings() {
       {"ThrowsAnException", [] { throw std::runtime_error("oh"); }, thrown, thrown, {}},
       {"ThrowsAnInt", [] { throw 1; }, thrown_int, thrown_int, {}},
       {"ThrowsAReason", [] { throw Reason("mine"); }, Reason("mine"), Reason("mine"), {}},
-      {"ExitsKill", [] { exit(reason::kill); }, reason::kill, reason::kill, {}},  // 2.2: not converted, and trappable
+      {"ExitsKill", [] { exit(reason::kill); }, reason::kill, reason::kill, {}},  // SEMANTICS 2.2: trappable
       {"IsKilled", [] {}, reason::killed, reason::killed, reason::kill},
       {"IsSentAnyReason", [] {}, kCustom, kCustom, kCustom},
       {"IsSentShutdown", [] {}, reason::shutdown, reason::shutdown, reason::shutdown},

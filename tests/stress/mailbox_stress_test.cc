@@ -234,7 +234,7 @@ INSTANTIATE_TEST_SUITE_P(Every, MailboxStressTest,
                          name_of_case);
 
 // Rings of processes that send to each other with tiny bounds and wait for room: whoever waits lets others into its own
-// mailbox (PROTOCOL B6), or the ring stands still.
+// mailbox (B6 in runtime/README.md), or the ring stands still.
 struct RingStressTest : StressTest, ::testing::WithParamInterface<std::tuple<unsigned, unsigned>> {};
 
 TEST_P(RingStressTest, ProcessesThatWaitForEachOthersRoomGoOn) {
