@@ -8,6 +8,8 @@ usage: tools/tidy.py [--no-compile] [--root FOLDER]
   unused     every .cc and .S is named in a meson.build, every .h is included by something
   tag        an [ordering-tag] in a layer's // comments stands on at least two lines: both ends name each other
   layout     no trailing whitespace, no tabs, no line over 120 columns
+  cite       a rule named as SEMANTICS 3.8, or in a test's name as Rule_3_8_…, stands in docs/semantics.md; no comment
+             and no page cites a document that is not in the tree
   ambient    clocks, threads and randomness come from base and sched, so that tests and simulation can rule them
 
 Prints `file:line: what` for each fault; exit status 1 if there is any.
@@ -36,6 +38,12 @@ AMBIENT = [
     (re.compile(r'\bstd\s*::\s*random_device\b|(?<![\w.>])s?rand\s*\('), 'draws randomness: use base/random.h'),
 ]
 AMBIENT_FREE = ('base', 'sched', 'tests', 'perf', 'tools')  # the two that own them, and what is no part of the library
+
+RULES = 'docs/semantics.md'
+RULE = re.compile(r'^(?:\*\*(\d+\.\d+)\*\* |## (\d+)\. )', re.M)
+CITED = re.compile(r'\bSEMANTICS\b((?:,? (?:and )?§?\d+(?:\.\d+)?(?:–\d+)?)*)')
+CITED_BY_TEST = re.compile(r'\bRule_(\d+(?:_\d+)?)_')
+ABSENT = re.compile(r'\b(?:PROTOCOL(?:_VARIANT)?|HOTPATH|RISKS|PEERS|ARCHITECTURE\.md)\b')
 
 # The ratchet: a file that may break a rule, (rule, path) to the reason. Lines leave this table; they do not join it
 # without a reason that a reviewer would accept.
@@ -182,6 +190,23 @@ def check_layout(tree):
                 tree.fault('layout', path, number, f'{len(line)} columns; {LINE_LENGTH} at most')
 
 
+def check_citations(tree):
+    rules = {a or b for a, b in RULE.findall(tree.text(RULES))} if RULES in tree.known else set()
+    for path in tree.paths:
+        if not path.endswith(CPP + ('.md',)) or path == RULES:
+            continue
+        for number, line in tree.lines(path):
+            words = line if path.endswith('.md') else line.partition('//')[2]
+            for absent in ABSENT.findall(words):
+                tree.fault('cite', path, number, f'{absent} is no document of this tree')
+            cited = [rule.replace('_', '.') for rule in CITED_BY_TEST.findall(line)]
+            for numbers in CITED.findall(words):
+                cited += re.findall(r'\d+(?:\.\d+)?', numbers) or ['without a number']
+            for rule in cited:
+                if rule not in rules:
+                    tree.fault('cite', path, number, f'rule {rule} is not in {RULES}')
+
+
 def bare(text):
     """The code alone: comments and string literals blanked, lines kept."""
     return NOT_CODE.sub(lambda m: '\n' * m[0].count('\n') or ' ', text)
@@ -230,7 +255,7 @@ def main():
     arguments = parser.parse_args()
 
     tree = Tree(arguments.root.resolve())
-    for check in (check_includes, check_built, check_tags, check_layout, check_ambient):
+    for check in (check_includes, check_built, check_tags, check_layout, check_citations, check_ambient):
         check(tree)
     compiled = 0 if arguments.no_compile else check_compile(tree)
     for (rule, path), _ in itertools.filterfalse(lambda entry: entry[0][1] in tree.known, EXEMPT.items()):
