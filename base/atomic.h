@@ -22,7 +22,7 @@ inline constexpr auto release = std::memory_order_release;
 inline constexpr auto acq_rel = std::memory_order_acq_rel;
 inline constexpr auto seq_cst = std::memory_order_seq_cst;
 
-/// Two x86 lines: neighbours are prefetched in pairs, so what different threads write is kept this far apart.
+/// A line: what different threads write is kept at least this far apart.
 inline constexpr std::size_t kCacheLine = 64;
 
 /// Orders every running thread of this process against the caller (membarrier PRIVATE_EXPEDITED; a seq_cst fence where

@@ -99,7 +99,8 @@ MonitorRef monitor(Pid target) {
 MonitorRef monitor(Name target) {
   Process& self = require_process("monitor");
   self.checkpoint();
-  return monitor_as(self, self.system->registry.find(target.name), share(std::string(target.name)));
+  const Pid pid = target.node.empty() ? self.system->registry.find(target.name) : Pid{};
+  return monitor_as(self, pid, share(std::string(target.name)));
 }
 
 bool demonitor(MonitorRef ref, Flush flush) {

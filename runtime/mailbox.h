@@ -61,7 +61,8 @@ class Mailbox {
     for (;;) {
       if (is_closed(word) || id_.load(base::relaxed) != id) return Push::closed;  // relaxed: after word's acquire (M6)
       const std::uint32_t consumed = consumed_.load(kWaiting ? base::seq_cst : base::acquire);  // [mailbox-consumed] M4
-      if (difference(sent(word), consumed) >= static_cast<std::int32_t>(bound_.load(base::relaxed))) [[unlikely]] {
+      if (difference(sent(word), consumed) >=
+          static_cast<std::int32_t>(bound_.load(kWaiting ? base::seq_cst : base::relaxed))) [[unlikely]] {
         return id_.load(base::relaxed) == id ? Push::full : Push::closed;
       }
       if ((word & kWaitingBit) != 0) {
@@ -86,7 +87,7 @@ class Mailbox {
     const std::uint64_t word = word_.load(base::seq_cst);  // [mailbox-waiters]
     if (is_closed(word) || id_.load(base::relaxed) != id) return Push::closed;
     const std::int32_t waiting = difference(sent(word), consumed_.load(base::seq_cst));
-    return waiting >= static_cast<std::int32_t>(bound_.load(base::relaxed)) ? Push::full : Push::queued;
+    return waiting >= static_cast<std::int32_t>(bound_.load(base::seq_cst)) ? Push::full : Push::queued;
   }
 
   /// Delivers a signal to the incarnation `id`.

@@ -344,6 +344,8 @@ bool push_signal(System& system, Item* item, Pid to) noexcept {
 
 bool ReceiveWait::more_slow(Item** at) {
   Process& p = process_;
+  if (p.exiting) [[unlikely]]
+    return false;
   for (;;) {
     if (p.mailbox.has_any()) {
       p.deliver(true);
@@ -439,6 +441,11 @@ TicketWait::Ended TicketWait::wait_slow(bool woken) {
       }
       if (expired() || bound_.is_poll()) return Ended::expired;
     }
+    if (p.doomed && !p.is_port()) [[unlikely]] {
+      disarm();
+      p.act_on_doom();
+      if (p.deferring == 0 || p.exiting) return Ended::expired;  // dying, and its stack unwinds already
+    }
     if (!p.is_port()) {
       if (!timer_ && !bound_.is_forever()) {
         if (!ensure_timer(p)) [[unlikely]] {
@@ -451,8 +458,6 @@ TicketWait::Ended TicketWait::wait_slow(bool woken) {
       if (p.mailbox.has_signal_seq_cst()) {  // K5
         disarm();
         p.deliver(true);
-        p.act_on_doom();
-        if (p.doomed && p.deferring == 0) return Ended::expired;  // dying, and its stack unwinds already
         continue;
       }
       p.wake_waiters_if_any();  // B6; arm()'s locked CAS orders consumed before waiters (x86)
@@ -609,8 +614,19 @@ void tell_relations(Process& process) noexcept {
 }  // namespace
 
 void finish_process(Process& process) noexcept {
-  process.exiting = true;
+  process.exiting = process.doomed = true;  // no wait of a message's destructor waits from here on
   System& system = *process.system;
+  if (process.ticket.state() != Ticket<base::Real>::idle && process.ticket.state() != Ticket<base::Real>::done) {
+    // Its stack was given up in the middle of a wait: nobody may write into it from now on.
+    for (bool over = false; !over;) {
+      const auto state = process.ticket.state();
+      const std::uint64_t number = process.ticket.number();
+      over = state == Ticket<base::Real>::idle || state == Ticket<base::Real>::done ||
+             (state == Ticket<base::Real>::open && process.ticket.revoke(number));
+      if (state == Ticket<base::Real>::armed && !process.ticket.disarm(number)) process.worker->suspend(process);
+      base::Real::pause();
+    }
+  }
   if (process.reason.is_exception()) report_crash(process);
   if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
   Item* item = reversed(process.mailbox.close());
@@ -644,17 +660,6 @@ void finish_process(Process& process) noexcept {
   }
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now
-  if (process.ticket.state() != Ticket<base::Real>::idle && process.ticket.state() != Ticket<base::Real>::done) {
-    // Its stack was given up in the middle of a wait: nobody may write into it from now on.
-    for (bool over = false; !over;) {
-      const auto state = process.ticket.state();
-      const std::uint64_t number = process.ticket.number();
-      over = state == Ticket<base::Real>::idle || state == Ticket<base::Real>::done ||
-             (state == Ticket<base::Real>::open && process.ticket.revoke(number));
-      if (state == Ticket<base::Real>::armed && !process.ticket.disarm(number)) process.worker->suspend(process);
-      base::Real::pause();
-    }
-  }
   if (process.timer != nullptr) {
     erlking::disarm_timer(process, ~std::uint64_t{0});
     if (process.timer != nullptr) {

@@ -10,7 +10,8 @@
 //       stack left; slot freed. Whoever sees an EXIT or DOWN finds the name free (SEMANTICS 1.8).
 //   D2  A lethal signal is thrown on the process's own stack as it reaches a safe point, so destructors run. A catch
 //       (...) that swallows it meets it again at the next. It is not thrown while the stack unwinds, nor under a
-//       DeferKill.
+//       DeferKill. Waits of a stack that unwinds for it, and of the destructors of messages never received, end at
+//       once as if their bound had passed; under a DeferKill they wait.
 #pragma once
 
 #include "base/atomic.h"

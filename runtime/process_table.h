@@ -41,8 +41,7 @@ class ProcessTable {
   /// The pid of the slot's next incarnation.
   Pid next_pid(const Process& slot) const noexcept {
     const std::uint64_t id = slot.mailbox.id();
-    return Pid{id == 0 ? (kIncarnation | tag_ << kSlotBits | index_of(slot))
-                       : id + kIncarnation};
+    return Pid{id == 0 ? (kIncarnation | tag_ << kSlotBits | index_of(slot)) : id + kIncarnation};
   }
 
   /// Gives out up to `n` free slots, the longest unused first; 0: the limit is reached. Thread-safe.

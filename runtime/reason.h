@@ -47,7 +47,7 @@ class Reason {
 
   bool is_exception() const noexcept { return !type().empty(); }
   /// Not normal, shutdown or {shutdown, _} (SEMANTICS 2.4).
-  bool is_abnormal() const noexcept { return name() != "normal" && name() != "shutdown"; }
+  bool is_abnormal() const noexcept { return word_ != kNormal && name() != "shutdown"; }
 
   /// One line: name, {name, detail}, or "exception: type: what".
   std::string to_string() const;

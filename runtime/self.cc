@@ -183,7 +183,11 @@ std::expected<ProcessInfo, CallError> process_info(Pid pid, Bound bound) {
   process.checkpoint();
   if (pid == process.pid()) {
     process.waiting = false;
-    return std::move(*describe(process));
+    try {
+      return std::move(*describe(process));
+    } catch (const std::bad_alloc&) {
+      return std::unexpected(CallError{CallFailure::no_memory, {}});
+    }
   }
   auto answer = query<InfoAnswer>(pid, &answer_info, bound);
   if (!answer) return std::unexpected(answer.error());

@@ -34,8 +34,11 @@ class To {
  public:
   To(Pid pid) noexcept : pid_(pid) {}
   To(Name name) noexcept : name_(name), named_(true) {}
-  /// The process meant, now; nobody for a free name.
-  Pid resolve(const System& system) const { return named_ ? system.registry.find(name_.name) : pid_; }
+  /// The process meant, now; nobody for a free name, and for a name at another node: there is none yet.
+  Pid resolve(const System& system) const {
+    if (!named_) return pid_;
+    return name_.node.empty() ? system.registry.find(name_.name) : Pid{};
+  }
   bool is_pid() const noexcept { return !named_; }
   Pid pid() const noexcept { return pid_; }
 

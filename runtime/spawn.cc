@@ -87,7 +87,7 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
   Birth birth;
   if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
       options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->size()) ||
-      options.worker < -1) {
+      options.worker < -1 || options.name == "undefined") {
     birth.error = SpawnError::bad_options;
     return birth;
   }
@@ -152,8 +152,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
 #endif
   try {
     if (!options.name.empty()) {
-      if (options.name == "undefined" ||
-          system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
+      if (system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
         start.destroy(start.closure);
         give_back(process);
         return std::unexpected(SpawnError::name_taken);

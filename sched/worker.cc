@@ -290,6 +290,7 @@ void Worker::yield(Task& self) noexcept {
 EK_NOIPA void Worker::retire(Task& self) noexcept {
   EK_DCHECK(exceptions_->empty());
   dead_ = &self;
+  --until_tick_;  // a chain of births and deaths ticks, too
   ek_current_task = nullptr;
   san_before_switch(nullptr, fiber_, &self.sp);
   switch_stack(&self.sp, scheduler_sp_.load(relaxed), nullptr);

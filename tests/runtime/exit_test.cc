@@ -545,5 +545,72 @@ TEST_F(ExitTest, NamesOfPredefinedReasonsCompareEqual) {
   EXPECT_EQ(Reason::shutdown("x").to_string(), "{shutdown, x}");
 }
 
+TEST_F(ExitTest, Rule_2_4_NormalWithADetailIsAbnormal) { EXPECT_TRUE(Reason("normal", "but not quite").is_abnormal()); }
+
+// What a message never received does as it is destroyed must not hold its dead receiver up.
+TEST_F(ExitTest, WaitsInDestructorsOfMessagesNeverReceivedEndAtOnce) {
+  struct Slow {
+    bool mine = true;
+    Slow() = default;
+    Slow(Slow&& other) noexcept : mine(std::exchange(other.mine, false)) {}
+    Slow& operator=(Slow&& other) noexcept {
+      std::swap(mine, other.mine);
+      return *this;
+    }
+    ~Slow() {
+      if (!mine) return;
+      sleep(1h);
+      receive(
+          forever, [](int) {}, [](Timeout) {});
+      EXPECT_EQ(process_info(Pid{1}, 1h).error().kind, CallFailure::noproc);
+    }
+  };
+  run([] {
+    const Monitored p = spawn_monitor([] { receive(forever, [](int) {}); });
+    for (int i = 0; i < 3; ++i) send(p.pid, Slow{});
+    send(p.pid, 1);
+    const auto began = now();
+    EXPECT_EQ(await_down(p), reason::normal);
+    EXPECT_LT(now() - began, 1h);
+  });
+}
+
+TEST_F(ExitTest, WaitsInDestructorsOfAKilledProcessEndAtOnceButUnderADeferKill) {
+  run([] {
+    std::vector<std::string> said;
+    struct AtEnd {
+      std::vector<std::string>& said;
+      Pid silent;
+      ~AtEnd() {
+        const auto began = now();
+        sleep(1h);
+        receive(
+            1h, [](int) {}, [&](Timeout) { said.emplace_back("receive"); });
+        said.emplace_back(to_string(process_info(silent, 1h).error().kind));
+        EXPECT_LT(now() - began, 1h);
+        DeferKill guard;
+        sleep(2ms);
+        EXPECT_GE(now() - began, 2ms);
+      }
+    };
+    const Pid silent = spawn([] {
+      DeferKill guard;
+      sleep(1min);
+    });
+    until_waiting(silent);
+    exit(silent, reason::kill);  // now it answers at its end only
+    const Monitored p = spawn_monitor([&] {
+      AtEnd at_end{said, silent};
+      wait_forever();
+    });
+    until_waiting(p.pid);
+    exit(p.pid, reason::kill);
+    EXPECT_EQ(await_down(p), reason::killed);
+    EXPECT_EQ(said, (std::vector<std::string>{"receive", "timeout"}));
+    monitor(silent);
+    receive(2min, [](Down) {});
+  });
+}
+
 }  // namespace
 }  // namespace erlking::testing

@@ -305,5 +305,49 @@ TEST_F(ProcessTest, WhatNeedsAProcessSaysSoOutsideOfOne) {
   EXPECT_THROW(sleep(1s), std::logic_error);
 }
 
+TEST_F(ProcessTest, RunGivesTheTrueReasonHoweverSoonTheFirstProcessEnds) {
+  for (int i = 0; i < 200; ++i) {
+    const auto ended = rt().spawn_wait(forever, {}, [i] {
+      if (i % 2 == 1) exit(Reason("odd"));
+    });
+    ASSERT_TRUE(ended.has_value() && ended->has_value());
+    EXPECT_EQ(**ended, i % 2 == 1 ? Reason("odd") : reason::normal);
+  }
+}
+
+TEST_F(ProcessTest, WhatIsSentToNobodyIsRefused) {
+  // Before slot 0 could have been used.
+  EXPECT_EQ(rt().send(Pid{}, Number{1}), Delivery::noproc);
+  rt().exit(Pid{}, reason::kill);
+  EXPECT_EQ(rt().wait(Pid{}, 0s), reason::noproc);
+  run([] {
+    EXPECT_EQ(send(Pid{}, Number{1}), Delivery::noproc);
+    EXPECT_FALSE(is_alive(Pid{}, 1s));
+  });
+}
+
+TEST_F(ProcessTest, ANameAtAnotherNodeIsNobody) {
+  run([] {
+    ASSERT_TRUE(register_name("here", self()).has_value());
+    EXPECT_EQ(send(Name{"here"}, Number{1}), Delivery::queued);
+    EXPECT_EQ(send(Name{"here", "other@host"}, Number{1}), Delivery::noproc);
+    EXPECT_EQ(await_down(monitor(Name{"here", "other@host"})), reason::noproc);
+    flush();
+  });
+}
+
+TEST_F(ProcessTest, TheReservedNameIsABadOption) {
+  run([] { EXPECT_EQ(try_spawn({.name = "undefined"}, [] {}).error(), SpawnError::bad_options); });
+}
+
+TEST_F(ProcessTest, A65thRuntimeIsRefused) {
+  options.workers = 1;
+  std::vector<std::unique_ptr<Runtime>> runtimes;
+  for (int i = 0; i < 64; ++i) runtimes.push_back(std::make_unique<Runtime>(options));
+  EXPECT_THROW(Runtime{options}, std::invalid_argument);
+  runtimes.pop_back();
+  EXPECT_NO_THROW(Runtime{options});
+}
+
 }  // namespace
 }  // namespace erlking::testing

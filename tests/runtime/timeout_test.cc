@@ -239,5 +239,26 @@ TEST_P(TimeoutRaceTest, AMessageThatMeetsATimeoutIsNotLost) {
   });
 }
 
+// Each of them runs once: nothing but births and deaths moves the worker on to its next tick.
+TEST_F(TimeoutTest, ATimerFiresDuringAChainOfBirthsAndDeaths) {
+  options.workers = 1;
+  options.clock = ClockKind::real;
+  run([] {
+    static std::atomic<bool> fired;
+    fired = false;
+    struct Link {
+      void operator()() const {
+        if (!fired) spawn(Link{});
+      }
+    };
+    const Monitored timed = spawn_monitor([] {
+      receive(
+          1ms, [](Go) {}, [](Timeout) { fired = true; });
+    });
+    spawn(Link{});
+    EXPECT_EQ(await_down(timed), reason::normal);
+  });
+}
+
 }  // namespace
 }  // namespace erlking::testing
