@@ -126,13 +126,15 @@ class Mailbox {
   // --- the receiver ---
 
   /// Everything accepted since the last take, newest first; null: nothing. *signals: whether signals are among it.
-  Item* take(bool* signals) noexcept {
+  /// *waiting, if asked: messages accepted until then and not consumed.
+  Item* take(bool* signals, std::int32_t* waiting = nullptr) noexcept {
     std::uint64_t word = word_.load(base::relaxed);  // relaxed: the CAS proves it
     for (;;) {
       if (head(word) == nullptr) return nullptr;
       EK_DCHECK(!is_closed(word) && (word & kWaitingBit) == 0);
       if (word_.compare_exchange_strong(word, with_sent(0, sent(word)), base::seq_cst, base::relaxed)) {
         *signals = (word & kSignalBit) != 0;
+        if (waiting != nullptr) *waiting = difference(sent(word), consumed_.load(base::relaxed));
         return head(word);
       }
     }
@@ -162,7 +164,9 @@ class Mailbox {
 
   /// A message has left (M4).
   void consume() noexcept {
-    consumed_.store((consumed_.load(base::relaxed) + 1) & kSentMask, base::release);  // [mailbox-consumed]
+    EK_DCHECK(is_closed(word_.load(base::relaxed)) ||
+              difference(sent(word_.load(base::relaxed)), consumed_.load(base::relaxed)) > 0);  // never passes sent
+    consumed_.store((consumed_.load(base::relaxed) + 1) & kSentMask, base::release);            // [mailbox-consumed]
   }
 
   /// Whether a sender would find room: seq_cst, for the look at the waiting list after a park or a fence
@@ -193,6 +197,7 @@ class Mailbox {
 
   /// Begins the incarnation `id` of a closed (or never used) slot (M6).
   void reopen(std::uint64_t id, std::uint32_t bound) noexcept {
+    EK_DCHECK(is_closed(word_.load(base::relaxed)) && direct_.get() == nullptr);
     id_.store(id, base::relaxed);  // before the word (release): who reads the open word reads this id or a later one
     bound_.store(bound, base::relaxed);
     const std::uint32_t start = (consumed_.load(base::relaxed) + 1) & kSentMask;

@@ -45,6 +45,7 @@ void make_runnable(Process& process, Line line) noexcept {
     base::futex_wake(process.port_woken);
     return;
   }
+  process.note_ready();
   Core* const core = thread_core();
   if (core == nullptr || &core->system() != process.system) {
     process.system->scheduler->policy().submit(process);
@@ -231,7 +232,13 @@ void not_a_process(const char* operation) {
 void Process::deliver(bool in_wait) noexcept {
   waiting = in_wait;
   bool signals = false;
+#if EK_DEBUG
+  std::int32_t waiting_messages = 0;
+  Item* const newest = mailbox.take(&signals, &waiting_messages);
+  if (newest != nullptr) check_taken(newest, signals, waiting_messages);
+#else
   Item* const newest = mailbox.take(&signals);
+#endif
   const std::uint64_t me = mailbox.id();
   // One pass turns the list round and looks for what needs care; mostly nothing does, and it is appended whole.
   Item* item = nullptr;
@@ -266,6 +273,26 @@ void Process::deliver(bool in_wait) noexcept {
     item = following;
   }
 }
+
+#if EK_DEBUG
+// M2, M5: what the word counts is what there is; the signal bit tells the truth. Long lists are not walked: tests that
+// keep some would take their square.
+void Process::check_taken(const Item* newest, bool signals, std::int32_t waiting_messages) const noexcept {
+  constexpr std::int32_t kMost = 2'000;
+  std::int32_t found = 0;
+  bool any_signal = false;
+  for (const Item* item = newest; item != nullptr; item = item->next) {
+    any_signal = any_signal || item->type == nullptr;
+    found += item->type != nullptr ? 1 : 0;
+    if (found > kMost) return;
+  }
+  EK_CHECK(any_signal == signals);
+  for (const Item* item = inbox_head; item != nullptr && found <= kMost; item = item->next) {
+    found += (item->flags & Item::kCounted) != 0 ? 1 : 0;
+  }
+  EK_CHECK(found > kMost || found == waiting_messages);
+}
+#endif
 
 void Process::act_on_doom() {
   if (!doomed || deferring != 0 || exiting || std::uncaught_exceptions() != 0) return;
@@ -591,6 +618,7 @@ void report_crash(const Process& process) noexcept {
 
 void tell_relations(Process& process) noexcept {
   System& system = *process.system;
+  EK_DCHECK(system.registry.name_of(process.pid()).empty());  // D1
   Relations& relations = *process.relations;
   for (auto& [id, link] : relations.links.take_all()) {
     if (link.pending != 0) continue;
@@ -704,6 +732,7 @@ sched::Fired Core::fire(sched::TimerNode& node) noexcept {
     if (look == Look::not_armed || !process.ticket.wake(node.number)) return sched::Fired::again;
     process.fired = node.number | Process::kTicketTimer;
   }
+  process.note_ready();
   enqueue(process);
   return sched::Fired::done;
 }

@@ -178,6 +178,9 @@ class Process final : public sched::Task {
 
  private:
   void checkpoint_slow();
+#if EK_DEBUG
+  void check_taken(const Item* newest, bool signals, std::int32_t waiting_messages) const noexcept;
+#endif
 };
 
 static_assert(offsetof(sched::Task, sp) == 64);
@@ -264,7 +267,8 @@ class ReceiveWait {
   /// Parked: sleeps; true if a message was handed over.
   [[gnu::always_inline]] bool parked([[maybe_unused]] Item** at) {
     Process& p = process_;
-    p.wake_waiters_if_any();  // D-B1: after the park
+    EK_DCHECK(!armed_ || p.fired != p.timed.load(base::relaxed));  // D-R2: looked at before every park
+    p.wake_waiters_if_any();                                       // D-B1: after the park
     p.worker->suspend(p);
     p.budget = Process::kBudget;
     Item* const item = p.mailbox.take_direct();

@@ -6,7 +6,10 @@ namespace detail {
 
 Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept {
   const Push push = target.mailbox.push_message(item, to.id);
-  if (push == Push::woke) system.scheduler->policy().submit(target);
+  if (push == Push::woke) {
+    target.note_ready();
+    system.scheduler->policy().submit(target);
+  }
   return push;
 }
 

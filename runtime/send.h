@@ -120,7 +120,10 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
   const Push push = target.mailbox.push_message(item, to.id);
-  if (push == Push::woke) worker.ready(target);
+  if (push == Push::woke) {
+    target.note_ready();
+    worker.ready(target);
+  }
   return push;
 }
 

@@ -182,10 +182,12 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     Core& core = core_of(*parent);
     process.worker = &core;  // not a port; set anew by whoever runs it
     core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);
+    process.note_ready();
     core.enqueue(process);
   } else {
     process.worker = &system.scheduler->worker(0);
     system.outside_spawned.fetch_add(1, base::relaxed);  // relaxed: a statistic
+    process.note_ready();
     system.scheduler->policy().submit(process);
   }
   return made;

@@ -88,7 +88,10 @@ class Ticket {
     }
   }
   /// The answer is written (K4).
-  void finish(std::uint64_t number) noexcept { word_.store(pack(number, done), base::release); }  // [ticket-done]
+  void finish(std::uint64_t number) noexcept {
+    EK_DCHECK(word_.load(base::relaxed) == pack(number, claim));  // its answerer alone leaves it
+    word_.store(pack(number, done), base::release);               // [ticket-done]
+  }
 
  private:
   static constexpr unsigned kStateBits = 3;

@@ -7,6 +7,7 @@
 //   X2  A worker whose next task has a null sp (its last worker has not finished leaving it) leaves its own stack
 //       first and waits on the scheduler's: waiting in place could wait for itself around a ring of workers.
 //   X3  Picking oneself returns without a switch.
+//   X4  It is made runnable once per wait, by one winner, and taken up once: asserted in debug builds.
 #pragma once
 
 #include "base/assert.h"
@@ -54,12 +55,25 @@ class Task {
   Stack stack{};              // falsy for a task that is a thread's (it is never run)
   ExceptionState exceptions;  // while suspended inside a catch block or an unwinding
   [[no_unique_address]] FiberHandles fiber;
+#if EK_DEBUG
+  std::atomic<bool> queued{false};  // X4
+#endif
+  /// Whoever won the right to make it runnable, as they do; and the worker that takes it up.
+  void note_ready() noexcept { note_queued(true); }
+  void note_taken() noexcept { note_queued(false); }
 
   // --- on one line with what a sender touches (the derived class's mailbox follows in the same line) ---
   alignas(base::kCacheLine) std::atomic<void*> sp{nullptr};  // X1
   Task* link = nullptr;                                      // whoever holds it in a queue
   std::atomic<std::uint16_t> home{kNoWorker};                // the worker that ran it last: where its lines are
   std::uint16_t pin = kNoWorker;                             // constant while it lives
+
+ private:
+  void note_queued([[maybe_unused]] bool now) noexcept {
+#if EK_DEBUG
+    EK_CHECK(queued.exchange(now, base::relaxed) != now);  // relaxed: the queues publish
+#endif
+  }
 };
 
 extern "C" {

@@ -283,6 +283,7 @@ void Worker::tick() noexcept {
 }
 
 void Worker::yield(Task& self) noexcept {
+  self.note_ready();
   enqueue(self);
   suspend(self);
 }

@@ -223,6 +223,7 @@ inline Task* Worker::next() noexcept {
 
 // The task about to be switched to: ours from here on (X1).
 inline void Worker::begin(Task& task) noexcept {
+  task.note_taken();                      // X4
   task.sp.store(nullptr, base::relaxed);  // relaxed: only its owner stores, and its owner is this worker
   task.worker = this;
   if (task.home.load(base::relaxed) != index_)
@@ -255,7 +256,10 @@ inline void Worker::begin(Task& task) noexcept {
 
 [[gnu::always_inline]] inline void Worker::suspend(Task& self) noexcept {
   Task* const following = --until_tick_ > 0 ? next() : nullptr;
-  if (following == &self) return;  // X3
+  if (following == &self) {  // X3
+    self.note_taken();
+    return;
+  }
   leave(self, following);
 }
 
