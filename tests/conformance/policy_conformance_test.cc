@@ -1,0 +1,750 @@
+// What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers.
+#include "tests/stress/stress.h"
+#include "tests/support/crew.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <memory>
+#include <sched.h>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+namespace erlking::testing {
+namespace {
+
+using namespace sched;
+
+using Seat = std::tuple<std::string_view, unsigned>;  // a policy and a number of workers
+
+std::string name_of_seat(const ::testing::TestParamInfo<Seat>& info) {
+  std::string name(std::get<0>(info.param));
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name + "Workers" + std::to_string(std::get<1>(info.param));
+}
+auto with_workers(auto... workers) {
+  return ::testing::Combine(::testing::ValuesIn(policy_names()), ::testing::Values(workers...));
+}
+
+// More than the places of a worker's ring, so that some wait behind it.
+constexpr unsigned kMany = 1000;
+
+// --- tasks alone -----------------------------------------------------------------------------------------------------
+
+class PolicyConformanceTest : public ::testing::TestWithParam<Seat> {
+ protected:
+  static std::string_view policy() { return std::get<0>(GetParam()); }
+  static unsigned workers() { return std::get<1>(GetParam()); }
+  /// Where a test pins what it wants on one worker: as far as can be from the first.
+  static std::uint16_t last_worker() { return static_cast<std::uint16_t>(workers() - 1); }
+  static std::uint16_t worker_of(unsigned i) { return static_cast<std::uint16_t>(i % workers()); }
+
+  Crew& crew() {
+    if (crew_ == nullptr) {
+      crew_ = std::make_unique<Crew>(
+          CrewOptions{.scheduler = {.policy = policy(), .workers = workers(), .affinity = affinity}, .clock = clock});
+    }
+    return *crew_;
+  }
+  /// Whether `n` jobs end. What was lost, or never let run, fails here.
+  void expect_ended(std::uint64_t n) { EXPECT_TRUE(crew().ended.reach(n)) << crew().ended.count() << " have ended"; }
+
+  bool affinity = false;
+  base::Clock::Kind clock = base::Clock::Kind::real;
+
+  void TearDown() override { say_seed_on_failure(); }
+
+ private:
+  std::unique_ptr<Crew> crew_;
+};
+INSTANTIATE_TEST_SUITE_P(Every, PolicyConformanceTest, with_workers(1u, 2u, 4u), name_of_seat);
+
+TEST_P(PolicyConformanceTest, BearsItsName) {
+  EXPECT_EQ(crew().policy().name(), policy());
+  EXPECT_EQ(crew().scheduler().size(), workers());
+}
+
+TEST_P(PolicyConformanceTest, ATaskRunsOnceForEachTimeItIsMadeReady) {
+  constexpr unsigned kJobs = 64;
+  constexpr std::uint64_t kRuns = scaled(2'000);
+  std::array<Job*, kJobs> jobs{};
+  for (unsigned i = 0; i < kJobs; ++i) {
+    jobs[i] = &crew().add([&, i](Job& self) {
+      base::Random random = random_of(i);
+      while (self.runs() <= kRuns) {
+        self.await();
+        jobs[random.below(kJobs)]->make_ready();
+      }
+      for (Job* other : jobs) other->make_ready();  // whoever waited for this one's word
+    });
+  }
+  for (Job* job : jobs) crew().start(*job);
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 2; ++i) {
+    threads.emplace_back([&, i] {
+      base::Random random = random_of(kJobs + i);
+      while (crew().ended.count() < kJobs) {
+        jobs[random.below(kJobs)]->make_ready();
+        std::this_thread::yield();
+      }
+    });
+  }
+  expect_ended(kJobs);
+  for (std::thread& thread : threads) thread.join();
+  // One that came after its end is owed for ever.
+  for (const Job* job : jobs) {
+    EXPECT_LE(job->runs(), job->readied());
+    EXPECT_GE(job->runs() + 1, job->readied());
+  }
+}
+
+TEST_P(PolicyConformanceTest, WhatThreadsFromOutsideStartRuns) {
+  constexpr unsigned kThreads = 3;
+  const unsigned each = scaled(3'000);
+  Crew& crew = this->crew();
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (unsigned i = 0; i < each; ++i) crew.start([](Job&) {});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  expect_ended(std::uint64_t{kThreads} * each);
+}
+
+TEST_P(PolicyConformanceTest, NothingIsLostWhenAThousandAreReadyAtOnce) {
+  constexpr unsigned kRounds = 3;
+  std::vector<Job*> jobs(kMany);
+  Tally waiting;
+  for (Job*& job : jobs) {
+    job = &crew().start([&](Job& self) {
+      for (unsigned i = 0; i < kRounds; ++i) {
+        waiting.add();
+        self.await();
+      }
+    });
+  }
+  for (unsigned round = 1; round <= kRounds; ++round) {
+    ASSERT_TRUE(waiting.reach(std::uint64_t{round} * kMany)) << waiting.count();
+    crew().start([&](Job&) {
+      for (Job* job : jobs) job->make_ready();
+    });
+  }
+  expect_ended(kMany + kRounds);
+  for (const Job* job : jobs) EXPECT_EQ(job->runs(), kRounds + 1);
+}
+
+TEST_P(PolicyConformanceTest, AThousandStartedByOneTaskAllRunOnce) {
+  std::vector<Job*> jobs(kMany);
+  for (Job*& job : jobs) job = &crew().add([](Job& self) { self.yield(); });
+  crew().start([&](Job&) {
+    for (Job* job : jobs) crew().enqueue(*job);
+  });
+  expect_ended(kMany + 1);
+  for (const Job* job : jobs) EXPECT_EQ(job->runs(), 2u);
+}
+
+TEST_P(PolicyConformanceTest, APinnedTaskRunsOnItsWorkerOnly) {
+  constexpr unsigned kJobs = 40;
+  const unsigned rounds = scaled(500);
+  std::vector<Job*> jobs(kJobs);
+  for (unsigned i = 0; i < kJobs; ++i) {
+    jobs[i] = &crew().add(
+        [&, i](Job& self) {
+          base::Random random = random_of(i);
+          const std::thread::id here = std::this_thread::get_id();
+          for (unsigned round = 0; round < rounds; ++round) {
+            jobs[random.below(kJobs)]->make_ready();
+            if (round % 8 == 7) crew().start([](Job&) {});  // and something to take away
+            self.yield();
+            ASSERT_EQ(self.worker->index(), self.pin);
+            ASSERT_EQ(std::this_thread::get_id(), here);
+          }
+        },
+        worker_of(i));
+  }
+  for (Job* job : jobs) crew().start(*job);
+  expect_ended(kJobs + std::uint64_t{kJobs} * (rounds / 8));
+}
+
+TEST_P(PolicyConformanceTest, AffinityBindsEachWorkerToOneCpu) {
+  const std::vector<int> cpus = allowed_cpus();
+  affinity = true;
+  for (unsigned i = 0; i < workers(); ++i) {
+    crew().start(
+        [&, i](Job&) {
+          cpu_set_t mask;
+          CPU_ZERO(&mask);
+          ASSERT_EQ(::sched_getaffinity(0, sizeof mask, &mask), 0);
+          EXPECT_EQ(CPU_COUNT(&mask), 1);
+          EXPECT_TRUE(CPU_ISSET(static_cast<std::size_t>(cpus[i % cpus.size()]), &mask));
+        },
+        worker_of(i));
+  }
+  expect_ended(workers());
+}
+
+TEST_P(PolicyConformanceTest, WithoutAffinityAWorkerRunsWhereTheProgramMay) {
+  const std::vector<int> cpus = allowed_cpus();
+  for (unsigned i = 0; i < workers(); ++i) crew().start([&](Job&) { EXPECT_EQ(allowed_cpus(), cpus); }, worker_of(i));
+  expect_ended(workers());
+}
+
+// --- one that does not switch ----------------------------------------------------------------------------------------
+
+// It goes on until others have run, which they can only on another worker.
+class HogConformanceTest : public PolicyConformanceTest {};
+INSTANTIATE_TEST_SUITE_P(Every, HogConformanceTest, with_workers(2u, 4u), name_of_seat);
+
+TEST_P(HogConformanceTest, WhatItMadeReadyLastIsTaken) {
+  for (unsigned round = 0; round < 20; ++round) {
+    Tally ran;
+    crew().start([&](Job&) {
+      crew().start([&](Job&) { ran.add(); });
+      EXPECT_TRUE(hog_until([&] { return ran.count() == 1; }));
+    });
+    expect_ended(2 * (round + 1));
+  }
+}
+
+// The first of `n` to run is the one that goes on. 2: one waits in the ring. 20: some are in a batch already. 1,000: most wait behind the ring.
+TEST_P(HogConformanceTest, WhatWaitsBehindItIsTaken) {
+  std::uint64_t started = 0;
+  for (const unsigned n : {2u, 20u, 255u, kMany}) {
+    SCOPED_TRACE(n);
+    std::atomic<bool> hogged{false};
+    std::atomic<unsigned> ran{0};
+    crew().start([&](Job&) {
+      for (unsigned i = 0; i < n; ++i) {
+        crew().enqueue(crew().add([&](Job&) {
+          if (hogged.exchange(true)) {
+            ++ran;
+          } else {
+            EXPECT_TRUE(hog_until([&] { return ran == n - 1; }));
+          }
+        }));
+      }
+    });
+    expect_ended(started += n + 1);
+  }
+}
+
+// Pinned tasks wait among others behind one that does not switch: those that look for work there must leave them.
+TEST_P(HogConformanceTest, PinnedTasksAreLeftToIt) {
+  constexpr unsigned kPinned = 20, kOthers = 300;
+  Tally others;
+  crew().start(
+      [&](Job&) {
+        const auto pinned = [&] {
+          return &crew().add([&](Job& me) { EXPECT_EQ(me.worker->index(), last_worker()); }, last_worker());
+        };
+        for (unsigned i = 0; i < kOthers; ++i) {
+          crew().enqueue(crew().add([&](Job&) { others.add(); }));
+          if (i % (kOthers / kPinned) == 0) crew().enqueue(*pinned());
+        }
+        crew().start(*pinned());  // next in line
+        EXPECT_TRUE(hog_until([&] { return others.count() == kOthers; }));
+      },
+      last_worker());
+  expect_ended(1 + kOthers + kPinned + 1);
+}
+
+TEST_P(HogConformanceTest, OthersThatTalkGoOn) {
+  constexpr unsigned kPairs = 8;
+  const unsigned hops = scaled(2'000);
+  std::atomic<unsigned> done{0};
+  std::array<Job*, 2 * kPairs> jobs{};
+  for (unsigned i = 0; i < jobs.size(); ++i) {
+    jobs[i] = &crew().add([&, i](Job& self) {
+      for (unsigned hop = 0; hop < hops; ++hop) {
+        jobs[i ^ 1]->make_ready();
+        self.await();
+      }
+      jobs[i ^ 1]->make_ready();
+      ++done;
+    });
+  }
+  crew().start([&](Job&) {
+    for (Job* job : jobs) crew().enqueue(*job);
+    EXPECT_TRUE(hog_until([&] { return done == jobs.size(); }));
+  });
+  expect_ended(jobs.size() + 1);
+}
+
+// --- fairness --------------------------------------------------------------------------------------------------------
+
+// Everything on one worker. Those that keep it busy end when the third has run, or after so many turns: no back end may
+// need as many.
+class FairnessConformanceTest : public PolicyConformanceTest {
+ protected:
+  // Turns of compute(): of nothing; and so long that the worker looks at its clock after each.
+  static constexpr unsigned kShortTurn = 0, kLongTurn = 1'000'000;
+
+  /// Two that wake each other until `over`; counts their turns while `counting`.
+  void start_pair(std::uint16_t pin) {
+    for (unsigned i = 0; i < 2; ++i) {
+      pair_[i] = &crew().add(
+          [this, i](Job& self) {
+            while (go_on()) {
+              pair_[i ^ 1]->make_ready();
+              self.await();
+            }
+            pair_[i ^ 1]->make_ready();
+          },
+          pin);
+    }
+    for (Job* job : pair_) crew().start(*job);
+  }
+  /// Some with `pin` keep the last worker busy with turns of `work`; does one with `third` get a turn there?
+  void expect_not_starved(std::uint16_t pin, unsigned work, std::uint16_t third) {
+    counting = false;
+    limit = work == kShortTurn ? 10'000 : 1'000;
+    crew().start(
+        [&](Job&) {
+          for (unsigned i = 0; i < 3; ++i) {
+            crew().enqueue(crew().add(
+                [&, i](Job& self) {
+                  // A worker gets used to the length of a turn.
+                  for (unsigned k = 0; go_on(); ++k) {
+                    compute(work);
+                    if (i == 0 && k == 100) {
+                      crew().enqueue(crew().add([&](Job&) { over = true; }, third));
+                      counting = true;
+                    }
+                    self.yield();
+                  }
+                },
+                pin));
+          }
+        },
+        last_worker());
+    expect_ended(5);
+    EXPECT_LT(turns, limit);
+  }
+  bool go_on() {
+    if (counting) ++turns;
+    return !over && turns < limit;
+  }
+
+  std::atomic<bool> over{false}, counting{true};
+  std::atomic<std::uint64_t> turns{0};
+  std::uint64_t limit = 10'000;
+
+ private:
+  std::array<Job*, 2> pair_{};
+};
+INSTANTIATE_TEST_SUITE_P(Every, FairnessConformanceTest, with_workers(1u, 2u, 4u), name_of_seat);
+
+TEST_P(FairnessConformanceTest, APairThatTalksDoesNotStarveAThird) {
+  crew().start(
+      [&](Job&) {
+        start_pair(last_worker());
+        crew().enqueue(crew().add([&](Job&) { over = true; }, last_worker()));
+      },
+      last_worker());
+  expect_ended(4);
+  EXPECT_LT(turns, limit);
+}
+
+TEST_P(FairnessConformanceTest, APairThatTalksAnywhereDoesNotStarveAThird) {
+  crew().start([&](Job&) {
+    start_pair(kNoWorker);
+    crew().enqueue(crew().add([&](Job&) { over = true; }));
+  });
+  expect_ended(4);
+  EXPECT_LT(turns, limit);
+}
+
+TEST_P(FairnessConformanceTest, APairThatTalksDoesNotStarveWhatComesFromOutside) {
+  counting = false;
+  start_pair(last_worker());
+  crew().start([&](Job&) { over = true; }, last_worker());
+  counting = true;
+  expect_ended(3);
+  EXPECT_LT(turns, limit);
+}
+
+TEST_P(FairnessConformanceTest, APairThatTalksDoesNotHoldTimersUp) {
+  clock = base::Clock::Kind::manual;
+  counting = false;
+  Tally armed;
+  crew().start(
+      [&](Job& self) {
+        self.await_timer([&](TimerWheel& wheel, TimerNode& node) {
+          wheel.arm_at(node, crew().clock.now() + 1'000'000'000);
+          armed.add();
+        });
+        over = true;
+      },
+      last_worker());
+  ASSERT_TRUE(armed.reach(1));
+  start_pair(last_worker());
+  crew().clock.advance(2'000'000'000);
+  counting = true;
+  expect_ended(3);
+  EXPECT_LT(turns, limit);
+}
+
+TEST_P(FairnessConformanceTest, PinnedTasksThatYieldDoNotStarveOthers) {
+  expect_not_starved(last_worker(), kShortTurn, kNoWorker);
+}
+
+TEST_P(FairnessConformanceTest, TasksThatYieldDoNotStarveAPinnedOne) {
+  expect_not_starved(kNoWorker, kShortTurn, last_worker());
+}
+
+TEST_P(FairnessConformanceTest, TasksThatComputeDoNotStarveAPinnedOne) {
+  expect_not_starved(kNoWorker, kLongTurn, last_worker());
+}
+
+// --- yield -----------------------------------------------------------------------------------------------------------
+
+TEST_P(PolicyConformanceTest, AYieldLetsEveryOtherGoFirst) {
+  for (const unsigned n : {1u, 2u, 20u, 300u, kMany}) {
+    SCOPED_TRACE(n);
+    const std::uint64_t before = crew().ended.count();
+    // Pinned, as others could be taken away, and run later.
+    crew().start(
+        [&, n](Job& self) {
+          unsigned ran = 0;
+          for (unsigned i = 0; i < n; ++i) crew().enqueue(crew().add([&](Job&) { ++ran; }, last_worker()));
+          self.yield();
+          EXPECT_EQ(ran, n);
+        },
+        last_worker());
+    expect_ended(before + n + 1);
+  }
+}
+
+// Nobody takes anything away here, to run it later.
+class LoneWorkerConformanceTest : public PolicyConformanceTest {};
+INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerConformanceTest, with_workers(1u), name_of_seat);
+
+TEST_P(LoneWorkerConformanceTest, AYieldLetsEveryOtherGoFirst) {
+  for (const unsigned n : {1u, 2u, 20u, 300u, kMany}) {
+    SCOPED_TRACE(n);
+    const std::uint64_t before = crew().ended.count();
+    crew().start([&, n](Job& self) {
+      unsigned ran = 0;
+      for (unsigned i = 0; i < n; ++i) {
+        Job& job = crew().add([&](Job&) { ++ran; });
+        i % 2 == 0 ? crew().enqueue(job) : crew().start(job);
+      }
+      self.yield();
+      EXPECT_EQ(ran, n);
+    });
+    expect_ended(before + n + 1);
+  }
+}
+
+TEST_P(PolicyConformanceTest, ThoseWhoYieldTakeTurns) {
+  constexpr unsigned kJobs = 300;  // more than the ring holds
+  const unsigned rounds = scaled(50);
+  std::array<unsigned, kJobs> turns{};
+  crew().start(
+      [&](Job&) {
+        for (unsigned i = 0; i < kJobs; ++i) {
+          crew().enqueue(crew().add(
+              [&, i](Job& self) {
+                for (unsigned round = 0; round < rounds; ++round) {
+                  ++turns[i];
+                  self.yield();
+                  // Since then each of the others had its turn, and nobody more than one ahead.
+                  const auto [least, most] = std::ranges::minmax(turns);
+                  EXPECT_GE(least, round + 1);
+                  EXPECT_LE(most, round + 2);
+                }
+              },
+              last_worker()));
+        }
+      },
+      last_worker());
+  expect_ended(kJobs + 1);
+}
+
+// --- sleep and wake --------------------------------------------------------------------------------------------------
+
+// A wake that comes while the worker falls asleep: the delays walk through all of it.
+TEST_P(PolicyConformanceTest, AWakeFromOutsideIsNeverLost) {
+  const unsigned rounds = scaled(20'000);
+  Tally ran;
+  Job& sleeper = crew().start([&](Job& self) {
+    for (unsigned i = 0; i < rounds; ++i) {
+      self.await();
+      ran.add();
+    }
+  });
+  base::Random random = random_of(0);
+  for (unsigned i = 1; i <= rounds; ++i) {
+    ASSERT_TRUE(sleeper.make_ready());
+    ASSERT_TRUE(ran.reach(i)) << "round " << i;
+    compute(random.below(random.below(4) == 0 ? 100'000 : 4'000));
+  }
+  expect_ended(1);
+}
+
+TEST_P(PolicyConformanceTest, AWakeFromAnotherWorkerIsNeverLost) {
+  const unsigned rounds = scaled(5'000);
+  const unsigned n = 2 * workers();
+  std::vector<Job*> ring(n);
+  for (unsigned i = 0; i < n; ++i) {
+    ring[i] = &crew().add(
+        [&, i](Job& self) {
+          base::Random random = random_of(i);
+          for (unsigned round = 0; round < rounds; ++round) {
+            self.await();
+            compute(random.below(random.below(4) == 0 ? 50'000 : 2'000));
+            ring[(i + 1) % n]->make_ready();
+          }
+        },
+        worker_of(i));
+  }
+  for (Job* job : ring) crew().start(*job);
+  ring[0]->make_ready();
+  expect_ended(n);
+}
+
+TEST_P(PolicyConformanceTest, ATimerWakesASleepingWorker) {
+  const unsigned rounds = scaled(200);
+  for (unsigned i = 0; i < workers(); ++i) {
+    crew().start(
+        [&, i](Job& self) {
+          base::Random random = random_of(i);
+          for (unsigned round = 0; round < rounds; ++round) {
+            self.await_timer([&](TimerWheel& wheel, TimerNode& node) {
+              wheel.arm_after(node, static_cast<base::Nanos>(random.below(300'000)));
+            });
+          }
+        },
+        worker_of(i));
+  }
+  expect_ended(workers());
+}
+
+TEST_P(PolicyConformanceTest, WakeAllMakesSleepersLookAtAManualClock) {
+  clock = base::Clock::Kind::manual;
+  constexpr base::Nanos kSecond = 1'000'000'000;
+  for (unsigned i = 0; i < workers(); ++i) {
+    crew().start(
+        [&, i](Job& self) {
+          self.await_timer(
+              [&](TimerWheel& wheel, TimerNode& node) { wheel.arm_at(node, crew().clock.now() + (i + 1) * kSecond); });
+        },
+        worker_of(i));
+  }
+  for (unsigned i = 0; i < workers(); ++i) {
+    ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+    EXPECT_EQ(crew().ended.count(), i);
+    EXPECT_LE(crew().scheduler().next_timer(), crew().clock.now() + kSecond + TimerWheel::kTick);
+    crew().clock.advance(kSecond + TimerWheel::kTick);
+    crew().policy().wake_all();
+    expect_ended(i + 1);
+  }
+  ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  EXPECT_EQ(crew().scheduler().next_timer(), base::kForever);
+}
+
+TEST_P(PolicyConformanceTest, IdleIsTrueOnlyWhenNothingCanRun) {
+  clock = base::Clock::Kind::manual;
+  const unsigned episodes = scaled(500);
+  constexpr unsigned kHops = 20;
+  const unsigned n = workers() + 1;
+  std::atomic<bool> over{false};
+  std::atomic<unsigned> hops{0};
+  std::vector<Job*> ring(n);
+  for (unsigned i = 0; i < n; ++i) {
+    ring[i] = &crew().add(
+        [&, i](Job& self) {
+          for (;;) {
+            self.await();
+            if (over) break;
+            if (++hops % kHops != 0) ring[(i + 1) % n]->make_ready();
+          }
+        },
+        worker_of(i));
+  }
+  for (Job* job : ring) crew().start(*job);
+  for (unsigned episode = 1; episode <= episodes; ++episode) {
+    ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+    ASSERT_EQ(hops, (episode - 1) * kHops);
+    ring[episode % n]->make_ready();
+  }
+  ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  EXPECT_EQ(hops, episodes * kHops);
+  over = true;
+  for (Job* job : ring) job->make_ready();
+  expect_ended(n);
+}
+
+// --- stop ------------------------------------------------------------------------------------------------------------
+
+TEST_P(PolicyConformanceTest, StopReturnsAtOnceOrWhileAllSleep) {
+  for (unsigned i = 0; i < scaled(100); ++i) {
+    Crew crew({.scheduler = {.policy = policy(), .workers = workers()}});
+    if (i % 2 == 0) {
+      crew.start([](Job& self) { self.yield(); });
+      ASSERT_TRUE(crew.ended.reach(1));
+      ASSERT_TRUE(hog_until([&] { return crew.scheduler().idle(); }));
+    }
+    crew.scheduler().stop();
+    EXPECT_TRUE(crew.scheduler().stopping());
+  }
+}
+
+TEST_P(PolicyConformanceTest, StopReturnsWhileTasksWait) {
+  for (unsigned i = 0; i < scaled(50); ++i) {
+    Crew crew({.scheduler = {.policy = policy(), .workers = workers()}});
+    for (unsigned n = 0; n < 2 * workers(); ++n) crew.start([](Job& self) { self.await(); }, worker_of(n));
+    crew.scheduler().stop();
+  }
+}
+
+TEST_P(PolicyConformanceTest, StopLetsWhatRunsComeToItsEnd) {
+  for (unsigned round = 0; round < scaled(50); ++round) {
+    Crew crew({.scheduler = {.policy = policy(), .workers = workers()}});
+    const unsigned n = 4 * workers();
+    Tally begun;
+    for (unsigned i = 0; i < n; ++i) {
+      crew.start([&](Job& self) {
+        begun.add();
+        for (unsigned k = 0; k < 500; ++k) self.yield();
+      });
+    }
+    ASSERT_TRUE(begun.reach(n));
+    crew.scheduler().stop();
+    EXPECT_EQ(crew.ended.count(), n);
+  }
+}
+
+// --- processes -------------------------------------------------------------------------------------------------------
+
+class PolicyRuntimeConformanceTest : public StressTest, public ::testing::WithParamInterface<Seat> {
+ protected:
+  void SetUp() override {
+    options.scheduler = std::get<0>(GetParam());
+    options.workers = std::get<1>(GetParam());
+    StressTest::SetUp();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Every, PolicyRuntimeConformanceTest, with_workers(1u, 2u, 4u), name_of_seat);
+
+struct Hold {};
+
+TEST_P(PolicyRuntimeConformanceTest, AThousandProcessesReadyAtOnceAllRun) {
+  run_to_the_end([] {
+    std::vector<Monitored> all;
+    for (unsigned i = 0; i < kMany; ++i) {
+      all.push_back(spawn_monitor({.stack = kStressStack}, [] {
+        for (unsigned k = 0; k < 3; ++k) receive(60s, [](Hold) {});
+      }));
+    }
+    for (unsigned k = 0; k < 3; ++k) {
+      for (const Monitored& each : all) EXPECT_EQ(send(each.pid, Hold{}), Delivery::queued);
+      yield();
+    }
+    for (const Monitored& each : all) EXPECT_EQ(await_down(each), reason::normal);
+  });
+}
+
+TEST_P(PolicyRuntimeConformanceTest, AProcessRunsOnTheWorkerItAskedFor) {
+  const int workers = static_cast<int>(options.workers);
+  run([workers] {
+    for (int i = 0; i < workers; ++i) {
+      const Monitored made = spawn_monitor({.stack = kStressStack, .worker = i}, [] { wait_forever(); });
+      for (int k = 0; k < 5; ++k) {
+        const auto info = process_info(made.pid, 60s);
+        ASSERT_TRUE(info.has_value());
+        EXPECT_EQ(info->pinned_to, i);
+        EXPECT_EQ(info->worker, i);
+      }
+      exit(made.pid, reason::kill);
+      EXPECT_EQ(await_down(made), reason::killed);
+    }
+  });
+  EXPECT_EQ(rt().spawn({.worker = workers}, [] {}), std::unexpected(SpawnError::bad_options));
+}
+
+TEST_P(PolicyRuntimeConformanceTest, StopEndsProcessesWhateverTheyDo) {
+  for (unsigned round = 0; round < scaled(20); ++round) {
+    Runtime runtime(options);
+    ASSERT_TRUE(runtime.spawn([] {
+      for (;;) yield();
+    }));
+    ASSERT_TRUE(runtime.spawn([] { idle_forever(); }));
+    ASSERT_TRUE(runtime.spawn([] {
+      const Pid echo = spawn([] {
+        for (;;) receive(forever, [](Pid from) { send(from, Hold{}); });
+      });
+      for (;;) {
+        send(echo, self());
+        receive(forever, [](Hold) {});
+      }
+    }));
+    if (round % 2 == 0) {
+      ASSERT_TRUE(runtime.spawn_wait(60s, {}, [] { yield(); }));
+    }
+    EXPECT_TRUE(runtime.stop());
+    EXPECT_EQ(runtime.processes(), 0u);
+  }
+}
+
+// --- names and numbers -----------------------------------------------------------------------------------------------
+
+std::string error_of(const SchedulerOptions& options) {
+  const auto made = Scheduler::make(options, [](Scheduler&, Policy&, std::uint16_t) -> std::unique_ptr<Worker> {
+    ADD_FAILURE() << "a worker was made";
+    return nullptr;
+  });
+  EXPECT_FALSE(made.has_value());
+  return made.has_value() ? "" : made.error();
+}
+void expect_one_line(const std::string& text) {
+  EXPECT_FALSE(text.empty());
+  EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+}
+
+TEST(PolicyNamesTest, AnUnknownOneIsAnsweredWithALineThatNamesTheKnown) {
+  const std::string error = error_of({.policy = "nonsense", .workers = 1});
+  expect_one_line(error);
+  EXPECT_NE(error.find("nonsense"), std::string::npos) << error;
+  for (const std::string_view name : policy_names()) EXPECT_NE(error.find(name), std::string::npos) << error;
+}
+
+TEST(PolicyNamesTest, TheFirstIsTheDefaultAndNoneComesTwice) {
+  std::vector<std::string_view> names = policy_names();
+  ASSERT_FALSE(names.empty());
+  EXPECT_EQ(SchedulerOptions().policy, names.front());
+  EXPECT_EQ(Options().scheduler, names.front());
+  std::ranges::sort(names);
+  EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
+}
+
+TEST(PolicyNamesTest, MoreWorkersThanAllowedIsAnsweredWithALineThatSaysHowManyAre) {
+  for (const std::string_view name : policy_names()) {
+    for (const unsigned workers : {1025u, ~0u}) {
+      const std::string error = error_of({.policy = name, .workers = workers});
+      expect_one_line(error);
+      EXPECT_NE(error.find("1024"), std::string::npos) << error;
+      EXPECT_NE(error.find(std::to_string(workers)), std::string::npos) << error;
+    }
+  }
+}
+
+TEST(PolicyNamesTest, ARuntimeRefusesThemWithTheSameLine) {
+  for (const Options& options : {Options{.scheduler = "nonsense", .workers = 1}, Options{.workers = 1025}}) {
+    try {
+      Runtime runtime(options);
+      ADD_FAILURE() << "it was built";
+    } catch (const std::invalid_argument& e) {
+      EXPECT_EQ(e.what(), "erlking: " + error_of({.policy = options.scheduler, .workers = options.workers}));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace erlking::testing
