@@ -212,7 +212,8 @@ TEST_P(HogConformanceTest, WhatItMadeReadyLastIsTaken) {
   }
 }
 
-// The first of `n` to run is the one that goes on. 2: one waits in the ring. 20: some are in a batch already. 1,000: most wait behind the ring.
+// The first of `n` to run is the one that goes on. 2: one waits in the ring. 20: some are in a batch already. 1,000:
+// most wait behind the ring.
 TEST_P(HogConformanceTest, WhatWaitsBehindItIsTaken) {
   std::uint64_t started = 0;
   for (const unsigned n : {2u, 20u, 255u, kMany}) {
