@@ -387,6 +387,7 @@ bool ReceiveWait::more_slow(Item** at) {
     const bool timed = !bound_.is_forever();
     if (timed && !ensure_timer(p)) [[unlikely]]
       throw_exit(p, reason::system_limit);
+    EK_DCHECK(!armed_ || p.fired != p.timed.load(relaxed));  // D-R2
     if (!p.mailbox.park()) continue;
     if (timed && !armed_) arm();
     if (parked(at)) return true;

@@ -267,8 +267,7 @@ class ReceiveWait {
   /// Parked: sleeps; true if a message was handed over.
   [[gnu::always_inline]] bool parked([[maybe_unused]] Item** at) {
     Process& p = process_;
-    EK_DCHECK(!armed_ || p.fired != p.timed.load(base::relaxed));  // D-R2: looked at before every park
-    p.wake_waiters_if_any();                                       // D-B1: after the park
+    p.wake_waiters_if_any();  // D-B1: after the park
     p.worker->suspend(p);
     p.budget = Process::kBudget;
     Item* const item = p.mailbox.take_direct();

@@ -214,6 +214,7 @@ class Crew {
   /// From a job: lets another begin, at the end of its worker's line.
   void enqueue(Job& job) {
     job.readied_.fetch_add(1);
+    job.note_ready();
     sched::current()->worker->enqueue(job);
   }
 
@@ -232,6 +233,7 @@ class Crew {
 #endif
 
   void dispatch(Job& job) {
+    job.note_ready();
     sched::Task* const self = sched::current();
     if (self != nullptr && &static_cast<Job*>(self)->crew_ == this) {
       self->worker->ready(job);
@@ -282,6 +284,7 @@ inline sched::Fired CrewWorker::fire(sched::TimerNode& node) noexcept {
   if (!job.state_.compare_exchange_strong(waiting, Job::kNone))
     return sched::Fired::again;  // between arming and waiting
   job.readied_.fetch_add(1);
+  job.note_ready();
   enqueue(job);
   return sched::Fired::done;
 }
