@@ -197,7 +197,8 @@ TEST_P(LifeStressTest, InAStormEveryMonitorHasOneDownAndNothingIsLeft) {
 TEST_P(LifeStressTest, LinksMadeAndBrokenFromBothEndsConverge) {
   run_to_the_end([] {
     for (unsigned round = 0; round < scaled(300); ++round) {
-      const auto body = [round](unsigned me) {
+      std::atomic<unsigned> quiet{0};
+      const auto body = [round, &quiet](unsigned me) {
         trap_exit(true);
         base::Random random = random_of(round * 2 + me);
         const Pid peer = receive(5s, [](Pid pid) { return pid; });
@@ -205,15 +206,15 @@ TEST_P(LifeStressTest, LinksMadeAndBrokenFromBothEndsConverge) {
           random.below(2) == 0 ? link(peer) : unlink(peer);
           if (random.below(8) == 0) yield();
         }
+        ++quiet;
         idle_forever();
       };
       const Monitored a = spawn_monitor({.stack = kStressStack}, body, 0u);
       const Monitored b = spawn_monitor({.stack = kStressStack}, body, 1u);
       send(a.pid, Pid(b.pid));
       send(b.pid, Pid(a.pid));
-      until_waiting(a.pid);
-      until_waiting(b.pid);
-      // Both rest, but signals may still be on their way to them: asking twice makes each answer after them.
+      while (quiet < 2) yield();
+      // Neither links or unlinks any more; asked twice, each answers after what the other has sent it and answered.
       std::expected<ProcessInfo, CallError> of_a = process_info(a.pid, 5s), of_b = process_info(b.pid, 5s);
       for (int again = 0; again < 3; ++again) {
         of_a = process_info(a.pid, 5s);
