@@ -1,4 +1,5 @@
 // What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers.
+#include "base/atomic.h"
 #include "tests/stress/stress.h"
 #include "tests/support/crew.h"
 
@@ -475,21 +476,39 @@ TEST_P(PolicyConformanceTest, ThoseWhoYieldTakeTurns) {
 
 // --- sleep and wake --------------------------------------------------------------------------------------------------
 
-// A wake that comes while the worker falls asleep: the delays walk through all of it.
+// A wake that comes while the worker falls asleep: the delays reach from before its last look to after.
+constexpr unsigned kDelay = 100'000;  // turns of compute()
+
+/// Holds the test's thread on the last CPU while it lives.
+class OnLastCpu {
+ public:
+  OnLastCpu() {
+    ::sched_getaffinity(0, sizeof before_, &before_);
+    if (const std::vector<int> cpus = allowed_cpus(); !cpus.empty()) pin_thread(cpus.back());
+  }
+  ~OnLastCpu() { ::sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_;
+};
+
 TEST_P(PolicyConformanceTest, AWakeFromOutsideIsNeverLost) {
   const unsigned rounds = scaled(20'000);
-  Tally ran;
-  Job& sleeper = crew().start([&](Job& self) {
-    for (unsigned i = 0; i < rounds; ++i) {
-      self.await();
-      ran.add();
-    }
-  });
+  affinity = true;
+  Job& sleeper = crew().start(
+      [&](Job& self) {
+        for (unsigned i = 0; i < rounds; ++i) self.await();
+      },
+      0);
+  // With a second CPU: a worker woken on this one would have fallen asleep again before this thread could go on.
+  const OnLastCpu away;
   base::Random random = random_of(0);
   for (unsigned i = 1; i <= rounds; ++i) {
     ASSERT_TRUE(sleeper.make_ready());
-    ASSERT_TRUE(ran.reach(i)) << "round " << i;
-    compute(random.below(random.below(4) == 0 ? 100'000 : 4'000));
+    // Not blocked, as coming back from there would take longer than falling asleep.
+    for (unsigned spins = 0; spins < kDelay && sleeper.runs() < i + 1; ++spins) base::Real::pause();
+    ASSERT_TRUE(hog_until([&] { return sleeper.runs() == i + 1; })) << "round " << i;
+    compute(random.below(i % 2 == 0 ? kDelay : kDelay / 20));
   }
   expect_ended(1);
 }
@@ -504,7 +523,7 @@ TEST_P(PolicyConformanceTest, AWakeFromAnotherWorkerIsNeverLost) {
           base::Random random = random_of(i);
           for (unsigned round = 0; round < rounds; ++round) {
             self.await();
-            compute(random.below(random.below(4) == 0 ? 50'000 : 2'000));
+            compute(random.below(round % 2 == 0 ? kDelay : kDelay / 20));
             ring[(i + 1) % n]->make_ready();
           }
         },
