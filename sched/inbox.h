@@ -1,8 +1,8 @@
-// Inbox: where other threads put what a worker is to run, and how its sleep ends: many producers, one consumer.
+// Inbox: where other threads put what a worker is to run, and how its sleep ends: many producers, one owner.
 //   operation     who          what it says
 //   push          any thread   true: the owner slept and this caller owes it the wake (a futex, an eventfd)
 //   rouse         any thread   the same without an element
-//   take          owner        everything, oldest first; null: nothing
+//   take          owner, thief everything, oldest first; null: nothing (an exchange: two takers share nothing)
 //   may_sleep     owner        true: nothing came since it was announced; sleep while is_asleep()
 //   awake         owner        the sleep is over
 //   I1  push: CAS on the head (seq_cst), then a load of asleep (seq_cst). The owner: asleep = 1 (seq_cst), then a load

@@ -4,7 +4,7 @@
 //   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
 //       sleeps.
 //   P2  It steals from a victim that is *stuck* (no dispatch for 10 µs, 100 in back-off, and it holds something): half
-//       of the ring, else what it holds privately. From a *persistent* one (ring >= 2 at every look for 50 µs, not in
+//       of the ring, else what it holds privately, else its inbox. From a *persistent* one (ring >= 2 at every look for 50 µs, not in
 //       back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at once.
 //   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
 //       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
@@ -149,7 +149,11 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     } else if (sight.ring_since == 0) {
       sight.ring_since = now;
     }
-    if (!victim.holds_any() || victim.asleep()) continue;
+    if (victim.asleep()) {
+      sight.since = now;  // who has just been woken is not stuck
+      continue;
+    }
+    if (!victim.holds_any()) continue;
     slow = slow || sight.slow;
     const bool stuck = now - sight.since > (back_off ? kStuckBackOff : kStuck);
     const bool persistent = !back_off && sight.ring_since != 0 && now - sight.ring_since > worker.notes.patience;
@@ -157,6 +161,7 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     if (!stuck && !persistent && !at_once) continue;
     std::uint32_t stolen = worker.steal_ring(victim);
     if (stolen == 0 && stuck) stolen = worker.steal_private(victim);
+    if (stolen == 0 && stuck) stolen = worker.steal_inbox(victim);
     if (stolen == 0) continue;
     worker.notes.after_stuck_steal = stuck;
     worker.notes.nap = kKeeperMin;  // P4
@@ -222,7 +227,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
       if (keeper_.load(relaxed) == kNoKeeper) return found(worker, task);
       return task;
     }
-    if (scheduler_.stopping()) return nullptr;
+    if (scheduler_.stopping()) return worker.poll(now);  // what came before the stop still runs
     if (now - began >= spin) break;
     if (!alone && now - looked >= kLook) {
       looked = now;
@@ -263,7 +268,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
     if (timeout > 0) worker.sleep(timeout);
     now = base::monotonic_now();
     if (Task* task = worker.poll(now)) return found(worker, task);
-    if (scheduler_.stopping()) return nullptr;
+    if (scheduler_.stopping()) return worker.poll(now);  // what came before the stop still runs
     if (alone) continue;
     if (Task* task = look(worker, sights, now, slow)) return found(worker, task);
     if (keeper && slow && spare_cpus_) {  // stay a little: it may be stuck

@@ -75,7 +75,8 @@ void Worker::enqueue(Task& task) noexcept {
 Task* Worker::next_in_line() noexcept {
   Task* task = slot_.load(relaxed);
   streak_ = 0;
-  if (pinned_head_ != nullptr && (until_tick_ & 1) != 0) {  // every other turn: neither line starves the other
+  pinned_turn_ = !pinned_turn_;
+  if (pinned_head_ != nullptr && pinned_turn_) {  // every other turn: neither line starves the other
     section_.leave();
     return take_pinned();
   }
@@ -165,6 +166,22 @@ std::uint32_t Worker::steal_private(Worker& victim) noexcept {
   victim.held_.store(victim.batch_end_ - victim.batch_at_ + victim.overflow_size_, relaxed);
   victim.section_.unclaim();
   for (std::uint32_t i = 0; i < n; ++i) enqueue(*stolen[i]);
+  steals_.store(steals_.load(relaxed) + n, relaxed);
+  return n;
+}
+
+std::uint32_t Worker::steal_inbox(Worker& victim) noexcept {
+  std::uint32_t n = 0;
+  for (Task* task = victim.inbox_.take(); task != nullptr;) {
+    Task* const following = task->link;
+    if (task->pin == kNoWorker) {
+      enqueue(*task);
+      ++n;
+    } else {
+      victim.post(*task);
+    }
+    task = following;
+  }
   steals_.store(steals_.load(relaxed) + n, relaxed);
   return n;
 }
@@ -285,6 +302,7 @@ void Worker::tick() noexcept {
 void Worker::yield(Task& self) noexcept {
   self.note_ready();
   enqueue(self);
+  streak_ = 0;  // whom it has just readied goes first, too
   suspend(self);
 }
 

@@ -5,7 +5,7 @@
 //   pinned    tasks that may run only here (owner only)
 //   batch     up to 16 tasks grabbed from the ring with one CAS
 //   ring      256 places, stealable; then an overflow list
-//   inbox     where other threads put tasks; emptied at ticks and when idle
+//   inbox     where other threads put tasks; emptied at ticks and when idle, by a thief if the worker does not switch
 // A push never wakes a thread: what waits here waits behind a worker that is awake. Only the inbox wakes (L2).
 //
 //   L1  Slot, batch and overflow are the owner's inside its section, a thief's while it has claimed it (section.h).
@@ -106,6 +106,8 @@ class alignas(base::kCacheLine) Worker {
   /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else of its
   /// overflow.
   std::uint32_t steal_private(Worker& victim) noexcept;
+  /// Takes what others have put into the inbox of a victim that does not switch, but for what is pinned to it.
+  std::uint32_t steal_inbox(Worker& victim) noexcept;
   /// Moves everything movable to `other`'s inbox.
   void move_all_to(Worker& other) noexcept;
 
@@ -113,7 +115,8 @@ class alignas(base::kCacheLine) Worker {
   std::uint64_t dispatches() const noexcept { return dispatches_.load(base::relaxed); }
   std::uint32_t ring_size() const noexcept { return ring_.size(); }
   bool holds_any() const noexcept {
-    return ring_.size() != 0 || slot_.load(base::relaxed) != nullptr || held_.load(base::relaxed) != 0;
+    return ring_.size() != 0 || slot_.load(base::relaxed) != nullptr || held_.load(base::relaxed) != 0 ||
+           !inbox_.empty();
   }
   bool inbox_empty() const noexcept { return inbox_.empty(); }
 
@@ -182,6 +185,7 @@ class alignas(base::kCacheLine) Worker {
   Task *overflow_head_ = nullptr, *overflow_tail_ = nullptr;
   std::uint32_t overflow_size_ = 0;
   Task *pinned_head_ = nullptr, *pinned_tail_ = nullptr;
+  bool pinned_turn_ = false;
   base::Nanos ticked_at_ = 0;  // real time
   std::atomic<std::uint64_t> steals_{0}, sleeps_{0}, ticks_{0};
   const std::uint16_t index_;

@@ -278,6 +278,31 @@ TEST_P(HogConformanceTest, OthersThatTalkGoOn) {
   expect_ended(jobs.size() + 1);
 }
 
+TEST_P(HogConformanceTest, WhatComesFromOutsideIsNotKeptWaiting) {
+  constexpr unsigned kJobs = 32;
+  Tally waiting, ran;
+  std::vector<Job*> jobs(kJobs);
+  for (Job*& job : jobs) {  // some of them have their home where the other will stay
+    job = &crew().start([&](Job& self) {
+      waiting.add();
+      self.await();
+      ran.add();
+    });
+  }
+  ASSERT_TRUE(waiting.reach(kJobs));
+  Tally hogging;
+  crew().start(
+      [&](Job&) {
+        hogging.add();
+        EXPECT_TRUE(hog_until([&] { return ran.count() == 2 * kJobs; }));
+      },
+      last_worker());
+  ASSERT_TRUE(hogging.reach(1));
+  for (Job* job : jobs) job->make_ready();
+  for (unsigned i = 0; i < kJobs; ++i) crew().start([&](Job&) { ran.add(); });
+  expect_ended(2 * kJobs + 1);
+}
+
 // --- fairness --------------------------------------------------------------------------------------------------------
 
 // Everything on one worker. Those that keep it busy end when the third has run, or after so many turns: no back end may
@@ -328,6 +353,17 @@ class FairnessConformanceTest : public PolicyConformanceTest {
     expect_ended(5);
     EXPECT_LT(turns, limit);
   }
+  /// Begins a task on the last worker that begins its successor as it ends, and so on until `over`. Not counted yet.
+  void start_generations() {
+    counting = false;
+    crew().start([this](Job& self) { generation(self); }, last_worker());
+    ASSERT_TRUE(born.reach(100));
+  }
+  void generation(const Job& self) {
+    born.add();
+    if (!go_on(self)) return last_born.add();
+    crew().enqueue(crew().add([this](Job& next) { generation(next); }, last_worker()));
+  }
   bool go_on(const Job& self) {
     // Turns elsewhere are nobody's loss here, and the machine may stop this worker's thread meanwhile.
     if (counting && self.worker->index() == last_worker()) ++turns;
@@ -337,6 +373,7 @@ class FairnessConformanceTest : public PolicyConformanceTest {
   std::atomic<bool> over{false}, counting{true};
   std::atomic<std::uint64_t> turns{0};
   std::uint64_t limit = 10'000;
+  Tally born, last_born;
 
  private:
   std::array<Job*, 2> pair_{};
@@ -392,6 +429,34 @@ TEST_P(FairnessConformanceTest, TasksThatComputeDoNotStarveAPinnedOne) {
   expect_not_starved(kNoWorker, kLongTurn, last_worker());
 }
 
+TEST_P(FairnessConformanceTest, TasksThatBeginAndEndDoNotStarveWhatComesFromOutside) {
+  start_generations();
+  crew().start([&](Job&) { over = true; }, last_worker());
+  counting = true;
+  ASSERT_TRUE(last_born.reach(1));
+  EXPECT_LT(turns, limit);
+}
+
+TEST_P(FairnessConformanceTest, TasksThatBeginAndEndDoNotHoldTimersUp) {
+  clock = base::Clock::Kind::manual;
+  Tally armed;
+  crew().start(
+      [&](Job& self) {
+        self.await_timer([&](TimerWheel& wheel, TimerNode& node) {
+          wheel.arm_at(node, crew().clock.now() + 1'000'000'000);
+          armed.add();
+        });
+        over = true;
+      },
+      last_worker());
+  ASSERT_TRUE(armed.reach(1));
+  start_generations();
+  crew().clock.advance(2'000'000'000);
+  counting = true;
+  ASSERT_TRUE(last_born.reach(1));
+  EXPECT_LT(turns, limit);
+}
+
 // Those that are not pinned: elsewhere they could be taken away.
 class LoneWorkerFairnessConformanceTest : public FairnessConformanceTest {};
 INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerFairnessConformanceTest, with_workers(1u), name_of_seat);
@@ -407,6 +472,10 @@ TEST_P(LoneWorkerFairnessConformanceTest, APairThatTalksDoesNotStarveAThird) {
 
 TEST_P(LoneWorkerFairnessConformanceTest, PinnedTasksThatYieldDoNotStarveOthers) {
   expect_not_starved(last_worker(), kShortTurn, kNoWorker);
+}
+
+TEST_P(LoneWorkerFairnessConformanceTest, PinnedTasksThatComputeDoNotStarveOthers) {
+  expect_not_starved(last_worker(), kLongTurn, kNoWorker);
 }
 
 // --- yield -----------------------------------------------------------------------------------------------------------
@@ -446,6 +515,43 @@ TEST_P(LoneWorkerConformanceTest, AYieldLetsEveryOtherGoFirst) {
       EXPECT_EQ(ran, n);
     });
     expect_ended(before + n + 1);
+  }
+}
+
+TEST_P(LoneWorkerConformanceTest, AYieldLetsPinnedAndOthersGoFirst) {
+  for (const std::uint16_t pin : {kNoWorker, last_worker()}) {
+    const std::uint64_t before = crew().ended.count();
+    crew().start(
+        [&](Job& self) {
+          unsigned ran = 0;
+          for (unsigned i = 0; i < 20; ++i) {
+            crew().enqueue(crew().add([&](Job&) { ++ran; }, i % 4 == 0 ? last_worker() : kNoWorker));
+            crew().enqueue(crew().add([&](Job&) { ++ran; }, i % 4 == 0 ? kNoWorker : last_worker()));
+          }
+          self.yield();
+          EXPECT_EQ(ran, 40u) << "yielded by one with pin " << pin;
+        },
+        pin);
+    expect_ended(before + 41);
+  }
+}
+
+// After however many that each readied the next.
+TEST_P(LoneWorkerConformanceTest, AYieldLetsTheOneJustReadiedGoFirst) {
+  std::uint64_t started = 0;
+  for (unsigned length = 1; length < 100; ++length) {
+    std::function<void(Job&, unsigned)> begin = [&](Job& self, unsigned left) {
+      bool ran = false;
+      if (left != 0) {
+        crew().start([&, left](Job& next) { begin(next, left - 1); });
+      } else {
+        crew().start([&](Job&) { ran = true; });
+        self.yield();
+        EXPECT_TRUE(ran) << "behind " << length;
+      }
+    };
+    crew().start([&](Job& self) { begin(self, length); });
+    expect_ended(started += length + 2);
   }
 }
 
