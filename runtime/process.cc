@@ -190,24 +190,23 @@ Item* reversed(Item* newest) noexcept {
   return oldest;
 }
 
+// The process's timer node, to be armed here: in this worker's wheel or in none. False: no memory.
 bool ensure_timer(Process& process) noexcept {
-  if (process.timer != nullptr) return true;
+  if (sched::TimerNode* const node = process.timer; node != nullptr) {
+    if (detail::has_timer(process)) return true;
+    // It may still be in the wheel of the worker that armed it, unless it was that wait's end.
+    const bool of_ticket = (node->kind & detail::kTimerKindMask) == detail::kTicketTimer;
+    if (process.fired == (of_ticket ? node->number | Process::kTicketTimer : node->number)) {
+      node->kind = detail::timer_kind(process, 0);
+      return true;
+    }
+    detail::give_timer_back(process);
+  }
   void* block = detail::heap().allocate(gc::size_class(sizeof(sched::TimerNode)));
   if (block == nullptr) return false;
   process.timer = new (block) sched::TimerNode;
+  process.timer->kind = detail::timer_kind(process, 0);
   return true;
-}
-
-// The wait is over: the node is in no wheel afterwards, or given back to the worker whose wheel it is in.
-void disarm_timer(Process& process, std::uint64_t fired) noexcept {
-  sched::TimerNode& node = *process.timer;
-  const std::uint32_t owner = node.kind >> detail::kTimerOwnerShift;
-  if (owner == process.worker->index()) return process.worker->wheel().cancel(node);
-  if (process.fired == fired) return;  // it has left that wheel, and came to us with the wake
-  process.timer = nullptr;
-  process.timed.store(process.timed.load(relaxed) + 1,
-                      relaxed);  // relaxed: a late reader wakes us for nothing at worst
-  process.system->scheduler->worker(owner).return_timer(node);
 }
 
 }  // namespace
@@ -330,6 +329,11 @@ namespace detail {
 
 void make_ready(Process& process) noexcept { make_runnable(process, Line::front); }
 
+void give_timer_back(Process& process) noexcept {
+  sched::TimerNode& node = *std::exchange(process.timer, nullptr);
+  process.system->scheduler->worker(node.kind >> kTimerOwnerShift).return_timer(node);
+}
+
 void drop_item(Item* item) noexcept {
   item->type->destroy(item->untyped_body());
   free_block(item);
@@ -385,7 +389,7 @@ bool ReceiveWait::more_slow(Item** at) {
       if (p.deferring == 0) return false;  // dying, and its stack unwinds already
     }
     const bool timed = !bound_.is_forever();
-    if (timed && !ensure_timer(p)) [[unlikely]]
+    if (timed && !armed_ && !ensure_timer(p)) [[unlikely]]
       throw_exit(p, reason::system_limit);
     EK_DCHECK(!armed_ || p.fired != p.timed.load(relaxed));  // D-R2
     if (!p.mailbox.park()) continue;
@@ -404,16 +408,12 @@ void ReceiveWait::woken_without(Item* item) noexcept {
     expired_ = true;  // relaxed: only this process changes it
 }
 
-void ReceiveWait::disarm_elsewhere() noexcept { erlking::disarm_timer(process_, process_.timed.load(relaxed)); }
-
 // --- waiting for an answer, for room, for time -----------------------------------------------------------------------
 
 void TicketWait::begin_port() noexcept {
   if (bound_.is_forever()) return;
   deadline_ = bound_.is_absolute() ? bound_.ns() : base::after(process_.system->now(), bound_.ns());
 }
-
-void TicketWait::disarm_elsewhere() noexcept { erlking::disarm_timer(process_, number_ | Process::kTicketTimer); }
 
 bool TicketWait::expired() const noexcept {
   if (bound_.is_forever()) return false;
@@ -690,9 +690,11 @@ void finish_process(Process& process) noexcept {
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now
   if (process.timer != nullptr) {
-    erlking::disarm_timer(process, ~std::uint64_t{0});
-    if (process.timer != nullptr) {
+    if (has_timer(process)) {
+      process.worker->wheel().cancel(*process.timer);
       heap().free(std::exchange(process.timer, nullptr), gc::size_class(sizeof(sched::TimerNode)));
+    } else {
+      give_timer_back(process);
     }
   }
   Core& core = core_of(process);

@@ -98,7 +98,7 @@ class Process final : public sched::Task {
   Item** inbox_tail = &inbox_head;
   std::uint64_t fired = 0;              // the wait whose timer ended it (kTicketTimer | number for tickets)
   std::atomic<std::uint64_t> timed{0};  // number of the last timed receive; read by timers
-  sched::TimerNode* timer = nullptr;    // reused from wait to wait
+  sched::TimerNode* timer = nullptr;    // reused from wait to wait, and left armed in between (R1)
   std::int32_t budget = kBudget;        // operations until it lets others run
   bool trapping = false;                // trap_exit
   bool doomed = false;                  // a lethal signal has taken effect: `reason` is final (SEMANTICS 1.10)
@@ -234,6 +234,36 @@ bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept;
 /// Accounts for the death of the running process and leaves it for good; its stack has been unwound (or given up).
 [[noreturn]] void finish_process(Process& process) noexcept;
 
+/// What a timer's `kind` says: which wait it is for, and whose wheel it is in.
+inline constexpr std::uint32_t kReceiveTimer = 0, kTicketTimer = 1, kTimerKindMask = 0xff;
+inline constexpr unsigned kTimerOwnerShift = 8;
+
+inline std::uint32_t timer_kind(const Process& process, std::uint32_t kind) noexcept {
+  return kind | static_cast<std::uint32_t>(process.worker->index()) << kTimerOwnerShift;
+}
+/// Whether the process has a timer node that it may arm: one in its worker's wheel, or in none.
+inline bool has_timer(const Process& process) noexcept {
+  return process.timer != nullptr && process.timer->kind >> kTimerOwnerShift == process.worker->index();
+}
+/// Gives the node back to the worker whose wheel it may be in.
+void give_timer_back(Process& process) noexcept;
+
+/// Arms the process's timer node on its worker's wheel; R1: it may be armed there still, by a wait that is over. To
+/// cancel is to make the number stale: the node stays where it is, most likely to be armed again within the tick, which
+/// then costs two stores (2.5 ns less per hop than to unlink and push it).
+inline void arm_timer(Process& process, std::uint32_t kind, std::uint64_t number, const Bound& bound) noexcept {
+  sched::TimerNode& node = *process.timer;
+  sched::Worker& worker = *process.worker;
+  node.target = reinterpret_cast<std::uintptr_t>(&process);
+  node.number = number;
+  node.kind = timer_kind(process, kind);
+  if (bound.is_absolute()) [[unlikely]] {
+    worker.wheel().arm_at(node, bound.ns());
+  } else {
+    worker.wheel().arm_after(node, bound.ns());
+  }
+}
+
 /// A wait of the running process in a receive: arms its timer at the first park, disarms it at the end.
 class ReceiveWait {
  public:
@@ -247,7 +277,7 @@ class ReceiveWait {
     // The way of a process that finds its mailbox empty and is sent a message: park, timer, switch, direct.
     Process& p = process_;
     const bool timed = !bound_.is_forever();
-    if ((timed && (p.timer == nullptr || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]] {
+    if ((timed && (!has_timer(p) || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]] {
       return more_slow(at);
     }
     if (timed) arm();
@@ -262,7 +292,6 @@ class ReceiveWait {
   bool more_slow(Item** at);
   void arm() noexcept;
   void disarm() noexcept;
-  void disarm_elsewhere() noexcept;
 
   /// Parked: sleeps; true if a message was handed over.
   [[gnu::always_inline]] bool parked([[maybe_unused]] Item** at) {
@@ -287,24 +316,6 @@ class ReceiveWait {
   bool expired_ = false;
 };
 
-/// What a timer's `kind` says: which wait it is for, and whose wheel it is in.
-inline constexpr std::uint32_t kReceiveTimer = 0, kTicketTimer = 1, kTimerKindMask = 0xff;
-inline constexpr unsigned kTimerOwnerShift = 8;
-
-/// Arms the process's timer node on its worker's wheel.
-inline void arm_timer(Process& process, std::uint32_t kind, std::uint64_t number, const Bound& bound) noexcept {
-  sched::TimerNode& node = *process.timer;
-  sched::Worker& worker = *process.worker;
-  node.target = reinterpret_cast<std::uintptr_t>(&process);
-  node.number = number;
-  node.kind = kind | static_cast<std::uint32_t>(worker.index()) << kTimerOwnerShift;
-  if (bound.is_absolute()) [[unlikely]] {
-    worker.wheel().arm_at(node, bound.ns());
-  } else {
-    worker.wheel().arm_after(node, bound.ns());
-  }
-}
-
 inline void ReceiveWait::arm() noexcept {
   const std::uint64_t number = process_.timed.load(base::relaxed) + 1;
   process_.timed.store(number, base::relaxed);  // relaxed: a timer that reads an old one wakes us for nothing at worst
@@ -314,11 +325,7 @@ inline void ReceiveWait::arm() noexcept {
 
 inline void ReceiveWait::disarm() noexcept {
   armed_ = false;
-  sched::TimerNode& node = *process_.timer;
-  sched::Worker& worker = *process_.worker;
-  if (node.kind >> kTimerOwnerShift == worker.index()) [[likely]]
-    return worker.wheel().cancel(node);
-  disarm_elsewhere();
+  process_.timed.store(process_.timed.load(base::relaxed) + 1, base::relaxed);  // R1; relaxed: as in arm()
 }
 
 /// Waits on the running process's ticket (or a port's): for an answer, room, or just time.
@@ -338,7 +345,7 @@ class TicketWait {
   [[gnu::always_inline]] Ended wait() {
     // The way of a process that asks and is answered: timer, arm, switch, done.
     Process& p = process_;
-    if (timer_ || armed_ || bound_.is_poll() || bound_.is_forever() || p.timer == nullptr || p.is_port() || p.doomed ||
+    if (timer_ || armed_ || bound_.is_poll() || bound_.is_forever() || p.is_port() || !has_timer(p) || p.doomed ||
         !p.ticket.arm(number_)) [[unlikely]] {
       return wait_slow();
     }
@@ -367,8 +374,6 @@ class TicketWait {
   void arm_timer() noexcept;
   void sleep() noexcept;
   void begin_port() noexcept;
-  void disarm_timer() noexcept;
-  void disarm_elsewhere() noexcept;
 
   Process& process_;
   const Bound bound_;
@@ -388,21 +393,11 @@ inline TicketWait::TicketWait(Process& process, const Bound& bound, void* cell) 
 inline TicketWait::~TicketWait() {
   if (!over_) [[unlikely]]
     revoke();
-  if (timer_) [[likely]]
-    disarm_timer();
 }
 
 inline void TicketWait::arm_timer() noexcept {
   detail::arm_timer(process_, kTicketTimer, number_, bound_);
   timer_ = true;
-}
-
-inline void TicketWait::disarm_timer() noexcept {
-  sched::TimerNode& node = *process_.timer;
-  sched::Worker& worker = *process_.worker;
-  if (node.kind >> kTimerOwnerShift == worker.index()) [[likely]]
-    return worker.wheel().cancel(node);
-  disarm_elsewhere();
 }
 
 /// Delivers `item` (kCounted) to `to`, waiting for room at most `bound`. full: no room in time.

@@ -65,12 +65,13 @@ class Ticket {
     }
     return false;
   }
-  /// Whether `number` is the current one, and armed.
+  /// Whether `number` is the current wait's, not yet over, and armed.
   enum class Look : std::uint8_t { stale, not_armed, is_armed };
   Look look(std::uint64_t number) const noexcept {
     const std::uint64_t word = word_.load(base::acquire);
-    if (word >> kStateBits != number) return Look::stale;
-    return state_of(word) == armed ? Look::is_armed : Look::not_armed;
+    const State state = state_of(word);
+    if (word >> kStateBits != number || state == idle || state == done) return Look::stale;
+    return state == armed ? Look::is_armed : Look::not_armed;
   }
 
   /// What claim() found.

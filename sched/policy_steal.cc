@@ -4,8 +4,9 @@
 //   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
 //       sleeps.
 //   P2  It steals from a victim that is *stuck* (no dispatch for 10 µs, 100 in back-off, and it holds something): half
-//       of the ring, else what it holds privately, else its inbox. From a *persistent* one (ring >= 2 at every look for 50 µs, not in
-//       back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at once.
+//       of the ring, else what it holds privately, else its inbox. From a *persistent* one (ring >= 2 at every look
+//       for 50 µs, not in back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at
+//       once.
 //   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
 //       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
 //       moves what it has to the other. f < 0.25 for 20 such ticks in which others ran something, too: sharing
@@ -16,8 +17,8 @@
 //   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
 //       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
 //   P6  A theft must pay, judged when the thief is idle again. If it worked less than half a microsecond per task
-//       stolen, moving their lines cost more than was gained: its patience, the 50 µs of P2, doubles up to 50 ms, and it
-//       steals from nobody at once; the first theft that pays sets it back. If more than half of that time went into
+//       stolen, moving their lines cost more than was gained: its patience, the 50 µs of P2, doubles up to 50 ms, and
+//       it steals from nobody at once; the first theft that pays sets it back. If more than half of that time went into
 //       touches of other workers' tasks, sharing did harm: back-off, as in P3.
 // A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
 // keeper is for latency, and for processes that do not switch.

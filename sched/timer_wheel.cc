@@ -27,6 +27,7 @@ void TimerWheel::anchor() noexcept {
   // A reached instant goes to the slot of current_: due at once, whatever its tick.
   take_all(kPast, [this](TimerNode& node) { place(node, current_); });
   take_all(kFresh, [this](TimerNode& node) {
+    node.fresh_ = false;
     node.when = base::after(now_, node.when);
     place(node, node.when <= now_ ? current_ : tick_of(node.when));
   });

@@ -2,6 +2,7 @@
 // and to cancel, exact in never firing early, late by less than a tick (8.192 µs) plus the time to the next advance().
 //   operation    cost                 what it does
 //   arm_after    one list push        joins `fresh`; the next advance() gives it its instant (T3)
+//                a store or two       while it is fresh already: armed again, it just holds another duration
 //   arm_at       one list push        joins the slot of its tick, or `past` when its instant has been reached
 //   cancel       one list removal     of an armed node, wherever it is, also one due in the batch being fired
 //   advance      O(levels) + fired    anchors the fresh, moves nodes down as their slots come, fires what is due
@@ -13,8 +14,8 @@
 //       that group of t names (t == current_: level 0). So at level l, all groups above l equal those of current_,
 //       group l is greater (level 0: not less), and everything at a level comes due before anything at a higher one.
 //   T3  A fresh node holds a duration. It counts from the advance() that anchors it, whose `now` was read after the
-//       node was armed; a caller's cached clock that lags can therefore not make it fire early. What a callback arms
-//       is anchored by the next advance().
+//       node was armed (last); a caller's cached clock that lags can therefore not make it fire early. What a callback
+//       arms is anchored by the next advance().
 //   T4  current_ never goes beyond the start of an occupied slot. When it reaches one, of level 0: its nodes are due;
 //       of a higher level: they are placed anew, which by T2 puts them lower. When none starts up to the target,
 //       current_ jumps there: T2 still holds, as the groups above the first occupied slot's level do not change.
@@ -62,6 +63,10 @@ struct alignas(64) TimerNode : TimerLink {
   std::uint64_t number = 0;
   std::uint64_t extra = 0;
   std::uint32_t kind = 0;
+
+ private:
+  friend class TimerWheel;
+  bool fresh_ = false;  // in kFresh
 };
 static_assert(sizeof(TimerNode) == 64);
 
@@ -85,18 +90,22 @@ class TimerWheel {
   /// Forgets the nodes still armed, untouched, as they may be gone: cancel or clear() those that are to outlive it.
   ~TimerWheel() = default;
 
-  /// Arms `node` to fire `duration` >= 0 ns after the next advance() (T3); 0 fires in it. kForever never fires, but
-  /// counts as armed.
+  /// Arms `node`, anew if it is armed in this wheel, to fire `duration` >= 0 ns after the next advance() (T3); 0 fires
+  /// in it. kForever never fires, but counts as armed.
   void arm_after(TimerNode& node, Nanos duration) noexcept {
-    EK_DCHECK(!node.is_armed() && duration >= 0);
+    EK_DCHECK(duration >= 0);
+    if (!node.fresh_) {
+      cancel(node);
+      push(node, kFresh);
+      node.fresh_ = true;
+    }
     node.when = duration;
-    push(node, kFresh);
   }
 
-  /// Arms `node` to fire at the first advance() that reaches `instant`; at the next one when it is past. kForever never
-  /// fires, but counts as armed.
+  /// Arms `node`, anew if it is armed in this wheel, to fire at the first advance() that reaches `instant`; at the next
+  /// one when it is past. kForever never fires, but counts as armed.
   void arm_at(TimerNode& node, Nanos instant) noexcept {
-    EK_DCHECK(!node.is_armed());
+    cancel(node);
     node.when = instant;
     if (instant <= now_) [[unlikely]] {
       if (instant < 0) node.when = 0;
@@ -184,6 +193,7 @@ class TimerWheel {
     prev->next_ = next;
     next->prev_ = prev;
     node.next_ = nullptr;
+    node.fresh_ = false;
   }
 
   bool list_empty(unsigned list) const noexcept { return heads_[list].next_ == &heads_[list]; }
