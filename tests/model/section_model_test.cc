@@ -57,8 +57,8 @@ TEST(ModelSectionWeakened, Fails) {
   for (const model::Control& control : {
            model::Control{kOneThief, "enter", Op::fence, seq_cst, 1, relaxed, race},      // S1
            model::Control{kOneThief, "try_claim", Op::fence, seq_cst, 1, relaxed, race},  // S1
-           model::Control{kOneThief, "leave", Op::store, release, 1, relaxed, race},      // [section-turn]
-           model::Control{kOneThief, "try_claim", Op::load, acquire, 1, relaxed, race},   // [section-turn]
+           model::Control{kOneThief, "leave", Op::store, release, 1, relaxed, race},      // [section-inside]
+           model::Control{kOneThief, "try_claim", Op::load, acquire, 1, relaxed, race},   // [section-inside]
            model::Control{kOneThief, "unclaim", Op::store, release, 1, relaxed, race},    // [section-claim]
            model::Control{kOneThief, "enter", Op::load, acquire, 1, relaxed, race},       // [section-claim]
        }) {
