@@ -1,6 +1,6 @@
 // The cold seam of the heap: a Collector is where Locals get magazines of free blocks and return them; asked once per
 // magazine, and for each large block. A heap back end is this class and a row in collector.cc's table; it passes
-// tests/gc/collector_conformance_test.cc before anything else. Thread-safe; nothing throws.
+// tests/conformance/collector_conformance_test.cc before anything else. Thread-safe; nothing throws.
 #pragma once
 
 #include "base/mutex.h"
