@@ -469,10 +469,10 @@ TicketWait::Ended TicketWait::wait_slow(bool woken) {
       }
       if (expired() || bound_.is_poll()) return Ended::expired;
     }
-    if (p.doomed && !p.is_port()) [[unlikely]] {
+    if (p.doomed && !p.is_port() && (p.deferring == 0 || p.exiting)) [[unlikely]] {
       disarm();
       p.act_on_doom();
-      if (p.deferring == 0 || p.exiting) return Ended::expired;  // dying, and its stack unwinds already
+      return Ended::expired;  // dying, and its stack unwinds already
     }
     if (!p.is_port()) {
       if (!timer_ && !bound_.is_forever()) {
@@ -484,9 +484,10 @@ TicketWait::Ended TicketWait::wait_slow(bool woken) {
       arm();
       if (!armed_) continue;                 // answered meanwhile
       if (p.mailbox.has_signal_seq_cst()) {  // K5
+        // Whoever wakes us between here and the next arm() finds nobody, or has been used up: the caller looks again.
         disarm();
         p.deliver(true);
-        continue;
+        return Ended::opened;
       }
       p.wake_waiters_if_any();  // B6; arm()'s locked CAS orders consumed before waiters (x86)
     } else {
@@ -621,6 +622,11 @@ void tell_relations(Process& process) noexcept {
   System& system = *process.system;
   EK_DCHECK(system.registry.name_of(process.pid()).empty());  // D1
   Relations& relations = *process.relations;
+  for (auto& [ref, monitor] : relations.monitors.take_all()) {  // SEMANTICS 4.8
+    void* block = heap().allocate(gc::size_class(kSignalBytes));
+    if (block == nullptr) break;  // their record of us is advisory
+    send_or_drop(system, SignalPtr(make_signal(block, SignalKind::demonitor, process.pid(), ref)), monitor.target);
+  }
   for (auto& [id, link] : relations.links.take_all()) {
     if (link.pending != 0) continue;
     signal_body(*link.exit).reason = process.reason;
@@ -631,11 +637,6 @@ void tell_relations(Process& process) noexcept {
     become(*signal, SignalKind::down, process.pid());
     signal_body(*signal).reason = process.reason;
     send_or_drop(system, std::move(signal), watcher);
-  }
-  for (auto& [ref, monitor] : relations.monitors.take_all()) {  // SEMANTICS 4.8
-    void* block = heap().allocate(gc::size_class(kSignalBytes));
-    if (block == nullptr) break;  // their record of us is advisory
-    send_or_drop(system, SignalPtr(make_signal(block, SignalKind::demonitor, process.pid(), ref)), monitor.target);
   }
   process.relations.reset();
 }

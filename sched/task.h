@@ -55,9 +55,6 @@ class Task {
   Stack stack{};              // falsy for a task that is a thread's (it is never run)
   ExceptionState exceptions;  // while suspended inside a catch block or an unwinding
   [[no_unique_address]] FiberHandles fiber;
-#if EK_DEBUG
-  std::atomic<bool> queued{false};  // X4
-#endif
   /// Whoever won the right to make it runnable, as they do; and the worker that takes it up.
   void note_ready() noexcept { note_queued(true); }
   void note_taken() noexcept { note_queued(false); }
@@ -67,6 +64,9 @@ class Task {
   Task* link = nullptr;                                      // whoever holds it in a queue
   std::atomic<std::uint16_t> home{kNoWorker};                // the worker that ran it last: where its lines are
   std::uint16_t pin = kNoWorker;                             // constant while it lives
+#if EK_DEBUG
+  std::atomic<bool> queued{false};  // X4; in what would be padding
+#endif
 
  private:
   void note_queued([[maybe_unused]] bool now) noexcept {

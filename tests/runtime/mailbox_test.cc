@@ -304,6 +304,32 @@ TEST_F(MailboxTest, Rule_14_4_AWaitingSendEndsWhenTheReceiverDies) {
   });
 }
 
+// A waiting sender that looks after a signal must not use up, or miss, the wake that the receiver's death gives it.
+TEST_F(MailboxTest, AWakeThatMeetsASignalIsNotLost) {
+  options.workers = 4;
+  run([] {
+    for (int i = 0; i < 100; ++i) {
+      const Pid p = spawn({.mailbox = 1}, wait_forever);
+      send(p, Go{});
+      std::vector<Monitored> senders;
+      for (int s = 0; s < 4; ++s) {
+        senders.push_back(spawn_monitor([p] {
+          trap_exit(true);
+          EXPECT_EQ(send(p, Go{}, forever), Delivery::noproc);
+        }));
+      }
+      const Monitored knocker = spawn_monitor([&senders, p, i] {
+        for (int k = 0; k < 40; ++k) {
+          for (const Monitored& sender : senders) exit(sender.pid, Reason("knock"));
+          if (k == i % 40) exit(p, reason::kill);
+        }
+      });
+      for (auto& sender : senders) EXPECT_EQ(await_down(sender), reason::normal);
+      await_down(knocker);
+    }
+  });
+}
+
 TEST_F(MailboxTest, Rule_14_4_AWaitingSenderCanBeKilled) {
   struct Held {
     std::shared_ptr<int> value;
