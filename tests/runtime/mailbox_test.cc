@@ -311,13 +311,17 @@ TEST_F(MailboxTest, AWakeThatMeetsASignalIsNotLost) {
     for (int i = 0; i < 1'000; ++i) {
       const Pid p = spawn({.mailbox = 1, .worker = 0}, wait_forever);
       send(p, Go{});
-      const Monitored sender = spawn_monitor({.worker = 1}, [p] {
+      std::atomic<bool> traps{false};
+      const Monitored sender = spawn_monitor({.worker = 1}, [p, &traps] {
         trap_exit(true);
+        traps = true;
         EXPECT_EQ(send(p, Go{}, forever), Delivery::noproc);
       });
-      const Monitored knocker = spawn_monitor({.worker = 2}, [to = sender.pid] {
+      const Monitored knocker = spawn_monitor({.worker = 2}, [to = sender.pid, &traps] {
+        while (!traps) yield();
         for (int k = 0; k < 30; ++k) exit(to, Reason("knock"));
       });
+      while (!traps) yield();
       for (int turns = 0; turns < i % 20; ++turns) yield();
       exit(p, reason::kill);
       EXPECT_EQ(await_down(sender), reason::normal);
