@@ -250,7 +250,7 @@ void give_timer_back(Process& process) noexcept;
 
 /// Arms the process's timer node on its worker's wheel; R1: it may be armed there still, by a wait that is over. To
 /// cancel is to make the number stale: the node stays where it is, most likely to be armed again within the tick, which
-/// then costs two stores (2.5 ns less per hop than to unlink and push it).
+/// then costs two stores (call 43.1 -> 39.6 ns, a hop 22.5 -> 22.2, against unlinking and pushing it).
 inline void arm_timer(Process& process, std::uint32_t kind, std::uint64_t number, const Bound& bound) noexcept {
   sched::TimerNode& node = *process.timer;
   sched::Worker& worker = *process.worker;

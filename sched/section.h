@@ -8,7 +8,7 @@
 //   S2  inside clear and claimed set: it is the thief's. leave() releases what the owner did, the thief's look acquires
 //       it [section-inside]; unclaim() releases what the thief did, enter()'s look acquires it [section-claim].
 // Cost: two plain stores and a load for the owner (a counter instead of a flag was a chain of four dependent updates
-// per hop: 2 ns); an exchange and a membarrier (~16 µs) for the thief.
+// per hop: half a nanosecond); an exchange and a membarrier (~16 µs) for the thief.
 #pragma once
 
 #include "base/atomic.h"
