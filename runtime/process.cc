@@ -611,9 +611,10 @@ namespace {
 
 void report_crash(const Process& process) noexcept {
   try {
-    base::log(base::Level::error, "process",
-              fmt::format("{} {} crashed in {}: {}", to_string(process.pid()),
-                          process.system->registry.name_of(process.pid()), process.entry, process.reason.report()));
+    base::log(
+        base::Level::error, "process",
+        fmt::format("{} {} crashed in {}: {}", to_string(process.pid()),
+                    process.system->registry.name_of(process.pid()), process.start->name, process.reason.report()));
   } catch (...) {  // no memory for the report: the exit itself goes on
   }
 }
@@ -750,7 +751,8 @@ void Core::reap(sched::Task& task) noexcept {
   process.fiber.tsan = nullptr;
 #endif
   policy().retire(process);
-  stacks().give_class(std::exchange(process.stack, {}), process.stack_class);
+  stacks().give_class(process.stack(), process.stack_class);
+  process.stack_low = nullptr;
   process.reason = {};
   slots.give(process);
 }

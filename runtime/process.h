@@ -78,14 +78,28 @@ struct Relations {
 
 }  // namespace detail
 
-/// A function to run and where it lies on the new stack.
+/// What a process runs: one constant for each type of function.
 struct Start {
-  void (*run)(void*) = nullptr;
-  void (*destroy)(void*) noexcept = nullptr;
-  void* closure = nullptr;
+  std::string_view name;  // the type's, as process_info shows it
+  void (*run)(void* closure);
+  void (*destroy)(void* closure) noexcept;
 };
 
-class Process final : public sched::Task {
+namespace detail {
+/// Set at birth; shares a line with what of a Task its worker alone touches.
+struct Origin {
+  System* system = nullptr;
+  const Start* start = nullptr;
+  Pid parent;
+  static constexpr std::size_t kSmallState = 24;
+  union {
+    void* closure = nullptr;             // where lies what `start` runs
+    std::byte small_state[kSmallState];  // a handler's state, if it fits (handler.h)
+  };
+};
+}  // namespace detail
+
+class alignas(base::kCacheLine) Process final : public detail::Origin, public sched::Task {
  public:
   using Inbox = Mailbox<base::Real, Item>;
 
@@ -106,27 +120,20 @@ class Process final : public sched::Task {
   bool leaving = false;                 // exit(reason) has been thrown
   bool waiting = false;                 // while deliver() executes signals: see there
   std::uint8_t deferring = 0;           // DeferKill scopes
-  std::uint8_t stack_class = 0;
-  std::uint32_t received = 0;  // messages, modulo 2^32
-  Item* queries = nullptr;     // asked once doomed: answered at the end (SEMANTICS 14.7)
+  std::uint32_t received = 0;           // messages, modulo 2^32
+  Item* queries = nullptr;              // asked once doomed: answered at the end (SEMANTICS 14.7)
 
   // --- waits and answers ---
   alignas(base::kCacheLine) Ticket<base::Real> ticket;
   void* cell = nullptr;                    // where the answer goes; written before ticket.begin()
   detail::Waiter* waiters_tail = nullptr;  // under waiters_lock
+  Reason reason;                           // once doomed or exiting
+  std::unique_ptr<detail::Relations> relations;
+  std::uint64_t reductions = 0;  // operations, in budgets
   base::SpinLock waiters_lock;
+  std::atomic<bool> named{false};            // has, or had, a name (N1)
   std::atomic<std::uint32_t> port_woken{0};  // a port's futex
   std::atomic<std::uint32_t> refused{0};     // messages refused for want of room; any sender
-  Reason reason;                             // once doomed or exiting
-  std::unique_ptr<detail::Relations> relations;
-  std::atomic<bool> named{false};  // has, or had, a name (N1)
-
-  // --- birth ---
-  alignas(base::kCacheLine) System* system = nullptr;
-  Start start;
-  Pid parent;
-  std::string_view entry;        // the function's type, as process_info shows it
-  std::uint64_t reductions = 0;  // operations, in budgets
 
   static constexpr std::int32_t kBudget = 2000;
   /// What a spawn costs of it: who spawns many lets them run while their lines, and those of the ended, are warm.
@@ -183,9 +190,9 @@ class Process final : public sched::Task {
 #endif
 };
 
-static_assert(offsetof(sched::Task, sp) == 64);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static_assert(sizeof(Process) == 5 * base::kCacheLine);  // a life touches them all
+static_assert(sizeof(Process) == 4 * base::kCacheLine);  // a life touches them all
+static_assert(sizeof(detail::Origin) + offsetof(sched::Task, sp) == base::kCacheLine);
 #endif
 
 /// The running process; the caller must be one.

@@ -54,7 +54,7 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
   info->pid = process.pid();
   info->parent = process.parent;
   info->name = process.system->registry.name_of(process.pid());
-  info->entry = std::string(process.entry);
+  info->entry = std::string(process.start->name);
   info->status = process.waiting ? Status::waiting : Status::running;
   info->mailbox_depth = process.mailbox.size();
   info->mailbox_bound = process.mailbox.bound();
@@ -64,7 +64,7 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
   info->trap_exit = process.trapping;
   info->worker = process.worker->index();
   info->pinned_to = process.pin == sched::kNoWorker ? -1 : process.pin;
-  info->stack_bytes = process.stack.size();
+  info->stack_bytes = process.stack().size();
   if (process.relations != nullptr) {
     for (auto& [id, link] : process.relations->links) {
       if (link.pending == 0) info->links.push_back(Pid{id});

@@ -36,12 +36,12 @@ namespace {
 void run_and_classify(Process& process) noexcept {
   struct Destroy {
     Process& process;
-    ~Destroy() { process.start.destroy(process.start.closure); }
+    ~Destroy() { process.start->destroy(process.closure); }
   };
   try {
     Destroy closure{process};
     process.checkpoint();  // perhaps it was ended before it began
-    run_recording_throws(process.start.run, process.start.closure);
+    run_recording_throws(process.start->run, process.closure);
     if (!process.doomed) process.reason = reason::normal;
   } catch (const ProcessExit&) {
     // throw_exit(), or whoever doomed the process, has set the reason
@@ -52,7 +52,7 @@ void run_and_classify(Process& process) noexcept {
 
 // Where every process begins, on its own stack.
 void process_main(void* argument) {
-  Process& process = *static_cast<Process*>(argument);
+  Process& process = static_cast<Process&>(*static_cast<sched::Task*>(argument));
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
@@ -69,15 +69,17 @@ void give_back(Process& process) noexcept {
   auto* const self = static_cast<Process*>(sched::current());
   if (self != nullptr && self->system == &system) {
     Core& core = core_of(*self);
-    if (process.stack) core.stacks().give_class(std::exchange(process.stack, {}), process.stack_class);
+    if (process.stack_low != nullptr) core.stacks().give_class(process.stack(), process.stack_class);
+    process.stack_low = nullptr;
     core.slots.give(process);
     return;
   }
   // Outside: the caller holds the OutsideHeap, and with it what follows.
-  if (process.stack) {
-    const sched::Stack stack = std::exchange(process.stack, {});
-    system.stacks.give(stack.cls(), {&stack, 1});
+  if (process.stack_low != nullptr) {
+    const sched::Stack stack = process.stack();
+    system.stacks.give(process.stack_class, {&stack, 1});
   }
+  process.stack_low = nullptr;
   system.outside_slots->give(process);
 }
 
@@ -99,25 +101,26 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
     return birth;
   auto* const self = static_cast<Process*>(sched::current());
   Process* process = nullptr;
+  sched::Stack stack;
   const unsigned cls = sched::stack_class(options.stack);
   if (self != nullptr && self->system == &system) {
     Core& core = core_of(*self);
     process = core.slots.take();
     if (process == nullptr) return birth;
-    process->stack = core.stacks().take_class(cls);
+    stack = core.stacks().take_class(cls);
   } else {
     process = system.outside_slots->take();  // the caller holds the OutsideHeap
     if (process == nullptr) return birth;
-    if (system.stacks.take(cls, {&process->stack, 1}) == 0) process->stack = {};
+    system.stacks.take(cls, {&stack, 1});
   }
   process->system = &system;
-  process->stack_class = static_cast<std::uint8_t>(cls);
+  process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
-  if (!process->stack || !system.scheduler->policy().admit(*process)) {
+  if (!stack || !system.scheduler->policy().admit(*process)) {
     give_back(*process);
     return birth;
   }
-  const auto top = reinterpret_cast<std::uintptr_t>(process->stack.top) - bytes;
+  const auto top = reinterpret_cast<std::uintptr_t>(stack.top) - bytes;
   birth.process = process;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
   return birth;
@@ -125,15 +128,15 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
 
 void abandon_spawn(Birth& birth) noexcept { give_back(*birth.process); }
 
-std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
-                                                    std::string_view entry, const Kin& kin) noexcept {
+std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
+                                                    const Kin& kin) noexcept {
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
   Monitored made{pid, {}};
   Process* const parent = kin.parent;
-  process.start = start;
-  process.entry = entry;
+  process.start = &start;
+  process.closure = birth.closure;
   process.parent = parent == nullptr ? Pid{} : parent->pid();
   process.trapping = process.doomed = process.exiting = process.leaving = false;
   process.deferring = 0;
@@ -147,13 +150,13 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.fiber.tsan = __tsan_create_fiber(0);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-  process.fiber.bottom = process.stack.low;
-  process.fiber.size = process.stack.size();
+  process.fiber.bottom = process.stack().low;
+  process.fiber.size = process.stack().size();
 #endif
   try {
     if (!options.name.empty()) {
       if (system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
-        start.destroy(start.closure);
+        start.destroy(process.closure);
         give_back(process);
         return std::unexpected(SpawnError::name_taken);
       }
@@ -173,7 +176,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   } catch (const std::bad_alloc&) {
     if (process.named.exchange(false, base::relaxed)) system.registry.remove(pid);
     process.relations.reset();
-    start.destroy(start.closure);
+    start.destroy(process.closure);
     give_back(process);
     return std::unexpected(SpawnError::system_limit);
   }

@@ -60,8 +60,8 @@ struct Kin {
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept;
 void abandon_spawn(Birth& birth) noexcept;
 /// Makes it a process others can see, and runnable. On an error it is abandoned, the closure destroyed.
-std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, Start start,
-                                                    std::string_view entry, const Kin& kin) noexcept;
+std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
+                                                    const Kin& kin) noexcept;
 
 template <class F, class... Args>
 struct Closure {
@@ -88,8 +88,8 @@ std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions
     abandon_spawn(birth);
     throw;
   }
-  const Start start{&C::run, &destroy_body<C>, birth.closure};
-  return complete_spawn(birth, options, start, type_name<std::decay_t<F>>(), kin);
+  static constexpr Start start{type_name<std::decay_t<F>>(), &C::run, &destroy_body<C>};
+  return complete_spawn(birth, options, start, kin);
 }
 
 [[noreturn]] void exit_for(SpawnError error);

@@ -25,7 +25,7 @@ class Worker;
 inline constexpr std::uint16_t kNoWorker = 0xffff;
 
 /// What __cxa_get_globals() points at (Itanium C++ ABI §2.2.2): exceptions being handled belong to the task, not to
-/// the thread, so they travel with it.
+/// the thread, so they stay on its stack while it is away.
 struct ExceptionState {
   void* caught = nullptr;
   unsigned int uncaught = 0;
@@ -51,19 +51,27 @@ class Task {
   Task& operator=(const Task&) = delete;
 
   // --- the running worker's ---
-  Worker* worker = nullptr;   // who runs it now, or ran it last
-  Stack stack{};              // falsy for a task that is a thread's (it is never run)
-  ExceptionState exceptions;  // while suspended inside a catch block or an unwinding
+  Worker* worker = nullptr;        // who runs it now, or ran it last
+  std::byte* stack_low = nullptr;  // of its stack; null: it has none
   [[no_unique_address]] FiberHandles fiber;
   /// Whoever won the right to make it runnable, as they do; and the worker that takes it up.
   void note_ready() noexcept { note_queued(true); }
   void note_taken() noexcept { note_queued(false); }
 
-  // --- on one line with what a sender touches (the derived class's mailbox follows in the same line) ---
-  alignas(base::kCacheLine) std::atomic<void*> sp{nullptr};  // X1
-  Task* link = nullptr;                                      // whoever holds it in a queue
-  std::atomic<std::uint16_t> home{kNoWorker};                // the worker that ran it last: where its lines are
-  std::uint16_t pin = kNoWorker;                             // constant while it lives
+  Stack stack() const noexcept {
+    return stack_low == nullptr ? Stack{} : stack_at(stack_low - kStackGuard, stack_class);
+  }
+  void set_stack(const Stack& stack, unsigned cls) noexcept {
+    stack_low = stack.low;
+    stack_class = static_cast<std::uint8_t>(cls);
+  }
+
+  // --- what others touch who make it runnable (on one line: the derived class sees to it) ---
+  std::atomic<void*> sp{nullptr};              // X1
+  Task* link = nullptr;                        // whoever holds it in a queue
+  std::atomic<std::uint16_t> home{kNoWorker};  // the worker that ran it last: where its lines are
+  std::uint16_t pin = kNoWorker;               // constant while it lives
+  std::uint8_t stack_class = 0;
 #if EK_DEBUG
   std::atomic<bool> queued{false};  // X4; in what would be padding
 #endif

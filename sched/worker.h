@@ -239,8 +239,9 @@ inline void Worker::begin(Task& task) noexcept {
 // Inlined down to the jump: a return after a switch is always mispredicted (7.7 ns), so the switch lands in
 // the function that waits. Its caller keeps nothing of thread-local storage across it (C3).
 [[gnu::always_inline]] inline void Worker::leave(Task& self, Task* next) noexcept {
+  ExceptionState exceptions;  // of a task suspended inside a catch block or an unwinding
   if (!exceptions_->empty()) [[unlikely]]
-    self.exceptions = std::exchange(*exceptions_, {});
+    exceptions = std::exchange(*exceptions_, {});
   void* const sp = next != nullptr ? next->sp.load(base::acquire) : nullptr;  // [task-sp] X1
   if (sp != nullptr) [[likely]] {
     begin(*next);
@@ -254,8 +255,8 @@ inline void Worker::begin(Task& task) noexcept {
   }
   // Resumed, perhaps by another worker: `this` is the one that was left.
   san_after_switch(self.fiber);
-  if (!self.exceptions.empty()) [[unlikely]]
-    *self.worker->exceptions_ = std::exchange(self.exceptions, {});
+  if (!exceptions.empty()) [[unlikely]]
+    *self.worker->exceptions_ = exceptions;
 }
 
 [[gnu::always_inline]] inline void Worker::suspend(Task& self) noexcept {

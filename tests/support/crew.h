@@ -186,15 +186,17 @@ class Crew {
     auto made = std::make_unique<Job>(*this, std::move(body));
     Job& job = *made;
     job.pin = pin;
-    EXPECT_EQ(pool_.take(kStackClass, {&job.stack, 1}), 1u);
-    job.sp.store(sched::prepare_stack(job.stack.top, &Job::main),
+    sched::Stack stack;
+    EXPECT_EQ(pool_.take(kStackClass, {&stack, 1}), 1u);
+    job.set_stack(stack, kStackClass);
+    job.sp.store(sched::prepare_stack(stack.top, &Job::main),
                  std::memory_order_relaxed);  // relaxed: nobody knows it yet
 #if defined(__SANITIZE_THREAD__)
     job.fiber.tsan = __tsan_create_fiber(0);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-    job.fiber.bottom = job.stack.low;
-    job.fiber.size = job.stack.size();
+    job.fiber.bottom = stack.low;
+    job.fiber.size = stack.size();
 #endif
     EXPECT_TRUE(policy().admit(job));
     const std::lock_guard lock(mutex_);
@@ -265,7 +267,7 @@ inline bool Job::make_ready() {
 }
 
 inline void Job::main(void* argument) {
-  Job& self = *static_cast<Job*>(argument);
+  Job& self = *static_cast<Job*>(static_cast<sched::Task*>(argument));
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
@@ -293,7 +295,8 @@ inline void CrewWorker::reap(sched::Task& task) noexcept {
   Job& job = static_cast<Job&>(task);
   Crew::release(job);
   policy().retire(job);
-  stacks().give_class(std::exchange(job.stack, {}), Crew::kStackClass);
+  stacks().give_class(job.stack(), Crew::kStackClass);
+  job.stack_low = nullptr;
   crew_.ended.add();
 }
 
