@@ -4,6 +4,7 @@
 #include "gc/gc.h"            // IWYU pragma: export
 #include "runtime/call.h"     // IWYU pragma: export
 #include "runtime/exit.h"     // IWYU pragma: export
+#include "runtime/handler.h"  // IWYU pragma: export
 #include "runtime/receive.h"  // IWYU pragma: export
 #include "runtime/runtime.h"  // IWYU pragma: export
 #include "runtime/self.h"     // IWYU pragma: export

@@ -195,14 +195,14 @@ class Mailbox {
     return head(word);
   }
 
-  /// Begins the incarnation `id` of a closed (or never used) slot (M6).
-  void reopen(std::uint64_t id, std::uint32_t bound) noexcept {
+  /// Begins the incarnation `id` of a closed (or never used) slot (M6); `waiting`: its receiver waits already (M3).
+  void reopen(std::uint64_t id, std::uint32_t bound, bool waiting = false) noexcept {
     EK_DCHECK(is_closed(word_.load(base::relaxed)) && direct_.get() == nullptr);
     id_.store(id, base::relaxed);  // before the word (release): who reads the open word reads this id or a later one
     bound_.store(bound, base::relaxed);
     const std::uint32_t start = (consumed_.load(base::relaxed) + 1) & kSentMask;
     consumed_.store(start, base::relaxed);
-    word_.store(with_sent(0, start), base::release);  // [mailbox-word]
+    word_.store(with_sent(waiting ? kWaitingBit : 0, start), base::release);  // [mailbox-word]
   }
 
   /// Makes a never used slot closed.

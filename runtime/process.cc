@@ -1,6 +1,7 @@
 #include "runtime/process.h"
 
 #include "base/log.h"
+#include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
@@ -293,8 +294,23 @@ void Process::check_taken(const Item* newest, bool signals, std::int32_t waiting
 }
 #endif
 
-void Process::act_on_doom() {
-  if (!doomed || deferring != 0 || exiting || std::uncaught_exceptions() != 0) return;
+void Process::drop_stale(Item* item) noexcept {
+  mailbox.consume();
+  detail::drop_item(item);
+}
+
+void Process::take_handed_over() noexcept {
+  Item* const item = mailbox.take_direct();
+  if (item == nullptr) return;
+  if (item->stamp == mailbox.id()) [[likely]] {
+    append(item);
+  } else {
+    drop_stale(item);
+  }
+}
+
+void Process::act_on_doom_slow() {
+  if (deferring != 0 || exiting || unwinding || std::uncaught_exceptions() != 0) return;
   detail::throw_process_exit();
 }
 
@@ -400,10 +416,7 @@ bool ReceiveWait::more_slow(Item** at) {
 
 // The wait was ended by a timer or a signal, or by a message for an earlier tenant of the slot.
 void ReceiveWait::woken_without(Item* item) noexcept {
-  if (item != nullptr) {
-    process_.mailbox.consume();
-    drop_item(item);
-  }
+  if (item != nullptr) process_.drop_stale(item);
   if (armed_ && process_.fired == process_.timed.load(relaxed))
     expired_ = true;  // relaxed: only this process changes it
 }
@@ -644,7 +657,7 @@ void tell_relations(Process& process) noexcept {
 
 }  // namespace
 
-void finish_process(Process& process) noexcept {
+void put_away(Process& process) noexcept {
   process.exiting = process.doomed = true;  // no wait of a message's destructor waits from here on
   System& system = *process.system;
   if (process.ticket.state() != Ticket<base::Real>::idle && process.ticket.state() != Ticket<base::Real>::done) {
@@ -699,9 +712,14 @@ void finish_process(Process& process) noexcept {
       give_timer_back(process);
     }
   }
+  if (process.is_handler()) drop_state(process);
   Core& core = core_of(process);
   core.exited.store(core.exited.load(relaxed) + 1, relaxed);
-  core.retire(process);
+}
+
+void finish_process(Process& process) noexcept {
+  put_away(process);
+  core_of(process).retire(process);
 }
 
 }  // namespace detail
@@ -723,6 +741,10 @@ void Core::thread_stopping() noexcept {
   ek_thread_heap = nullptr;
   ek_thread_core = nullptr;
 }
+
+sched::Worker& Core::serve(sched::Task& task) noexcept { return detail::serve_handler(static_cast<Process&>(task)); }
+
+void Core::give_up(sched::Task& task) noexcept { detail::give_up_handler(static_cast<Process&>(task)); }
 
 sched::Fired Core::fire(sched::TimerNode& node) noexcept {
   Process& process = *reinterpret_cast<Process*>(node.target);
@@ -751,7 +773,7 @@ void Core::reap(sched::Task& task) noexcept {
   process.fiber.tsan = nullptr;
 #endif
   policy().retire(process);
-  stacks().give_class(process.stack(), process.stack_class);
+  if (process.stack_low != nullptr) stacks().give_class(process.stack(), process.stack_class);
   process.stack_low = nullptr;
   process.reason = {};
   slots.give(process);

@@ -80,9 +80,11 @@ struct Relations {
 
 /// What a process runs: one constant for each type of function.
 struct Start {
-  std::string_view name;  // the type's, as process_info shows it
-  void (*run)(void* closure);
+  std::string_view name;       // the type's, as process_info shows it
+  void (*run)(void* closure);  // the whole life; a handler's: what it does first, null: nothing
   void (*destroy)(void* closure) noexcept;
+  void (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
+  std::size_t state_bytes = 0;                               // of its block; 0: it lies in small_state
 };
 
 namespace detail {
@@ -119,6 +121,9 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool exiting = false;                 // the bottom catch has been reached
   bool leaving = false;                 // exit(reason) has been thrown
   bool waiting = false;                 // while deliver() executes signals: see there
+  bool begun : 1 = false;               // a handler: has been started
+  bool stateless : 1 = false;           // a handler: its state is gone, or about to be
+  bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
   std::uint8_t deferring = 0;           // DeferKill scopes
   std::uint32_t received = 0;           // messages, modulo 2^32
   Item* queries = nullptr;              // asked once doomed: answered at the end (SEMANTICS 14.7)
@@ -141,6 +146,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   static constexpr std::uint64_t kTicketTimer = std::uint64_t{1} << 63;
 
   Pid pid() const noexcept { return Pid{mailbox.id()}; }
+  bool is_handler() const noexcept { return start->handle != nullptr; }
   /// Stands for a thread that is no process: it can wait for answers, and never runs.
   bool is_port() const noexcept { return worker == nullptr; }
 
@@ -157,6 +163,8 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     ++received;
     return item;
   }
+  /// What was handed over to end a wait, if anything was, joins the list.
+  void take_handed_over() noexcept;
   void append(Item* item) noexcept {
     item->next = nullptr;
     *inbox_tail = item;
@@ -172,7 +180,12 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
       checkpoint_slow();
   }
   /// Throws what has been decided, if it may (D2).
-  void act_on_doom();
+  void act_on_doom() {
+    if (doomed) [[unlikely]]
+      act_on_doom_slow();
+  }
+  /// A message for an earlier tenant of the slot leaves (M4).
+  void drop_stale(Item* item) noexcept;
 
   // --- waiting ---
 
@@ -185,6 +198,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 
  private:
   void checkpoint_slow();
+  void act_on_doom_slow();
 #if EK_DEBUG
   void check_taken(const Item* newest, bool signals, std::int32_t waiting_messages) const noexcept;
 #endif
@@ -238,7 +252,9 @@ bool push_signal(System& system, Item* item, Pid to) noexcept;
 /// The same; a receiver that is gone needs none. False: it was.
 bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept;
 
-/// Accounts for the death of the running process and leaves it for good; its stack has been unwound (or given up).
+/// Accounts for the end of the running process, whose stack has been unwound (or given up): D1 without stack and slot.
+void put_away(Process& process) noexcept;
+/// The same, and leaves its stack for good.
 [[noreturn]] void finish_process(Process& process) noexcept;
 
 /// What a timer's `kind` says: which wait it is for, and whose wheel it is in.

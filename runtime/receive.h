@@ -259,6 +259,28 @@ template <class F>
 requires(!std::convertible_to<F, Bound>) void receive(F&&, auto&&...) =
     delete;  // the bound comes first: receive(1s, …), receive(forever, …)
 
+/// Runs the first clause that takes `message`, as receive() would, and says whether there was one; none: the message is
+/// as it was. For who has a Message in hand, such as a handler (handler.h). No Timeout clause.
+template <detail::Clause... Cs>
+bool match(Message& message, Cs... clauses) {
+  static_assert(sizeof...(Cs) > 0 && !(detail::is_timeout<Cs> || ...), "match needs a clause, and takes no Timeout");
+  static_assert(detail::well_ordered<Cs...>(), "a clause after the catch-all [](Message) can never run");
+  const auto take = [&message]<class C>(C& clause) {
+    using K = detail::clause<C>;
+    if constexpr (detail::takes_any<C>) {
+      if (!K::accepts(clause, message)) return false;
+      K::run(clause, message);
+    } else {
+      auto* const body = message.get<typename K::item>();
+      if (body == nullptr || !K::accepts(clause, *body)) return false;
+      Message owner = std::move(message);  // gone when the clause is done
+      K::run(clause, *body);
+    }
+    return true;
+  };
+  return (take(clauses) || ...);
+}
+
 /// Throws away every message accepted so far; how many. A safe point.
 std::size_t flush();
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "runtime/call.h"
+#include "runtime/handler.h"
 #include "runtime/options.h"
 #include "runtime/send.h"
 #include "runtime/spawn.h"
@@ -63,6 +64,16 @@ class Runtime {
   template <class F, class... Args>
   requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(F&& f, Args&&... args) {
     return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Spawns a handler from outside.
+  template <class H>
+  requires Handler<std::decay_t<H>> std::expected<Pid, SpawnError> spawn_handler(const SpawnOptions& options,
+                                                                                 H&& handler) {
+    detail::OutsideHeap heap(*system_);
+    auto made = detail::spawn_handler_in(*system_, options, {}, std::forward<H>(handler));
+    if (!made) return std::unexpected(made.error());
+    return made->pid;
   }
 
   /// Spawns from outside and waits for the end; its true reason, however soon it ends. Nothing: the bound has passed,

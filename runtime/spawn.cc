@@ -1,5 +1,6 @@
 #include "runtime/spawn.h"
 
+#include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
@@ -85,20 +86,23 @@ void give_back(Process& process) noexcept {
 
 }  // namespace
 
-Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
-  Birth birth;
+namespace {
+
+// A slot and, unless the process is a handler, a stack. Null: `error` says why.
+Process* take_slot(System& system, const SpawnOptions& options, bool with_stack, SpawnError& error) noexcept {
   if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
       options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->size()) ||
       options.worker < -1 || options.name == "undefined") {
-    birth.error = SpawnError::bad_options;
-    return birth;
+    error = SpawnError::bad_options;
+    return nullptr;
   }
   if (system.stopping.load(base::relaxed)) [[unlikely]] {
-    birth.error = SpawnError::stopping;
-    return birth;
+    error = SpawnError::stopping;
+    return nullptr;
   }
+  error = SpawnError::system_limit;
   if (system.table.is_scarce() && system.alive() >= system.table.max()) [[unlikely]]
-    return birth;
+    return nullptr;
   auto* const self = static_cast<Process*>(sched::current());
   Process* process = nullptr;
   sched::Stack stack;
@@ -106,27 +110,68 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
   if (self != nullptr && self->system == &system) {
     Core& core = core_of(*self);
     process = core.slots.take();
-    if (process == nullptr) return birth;
-    stack = core.stacks().take_class(cls);
+    if (process == nullptr) return nullptr;
+    if (with_stack) stack = core.stacks().take_class(cls);
   } else {
     process = system.outside_slots->take();  // the caller holds the OutsideHeap
-    if (process == nullptr) return birth;
-    system.stacks.take(cls, {&stack, 1});
+    if (process == nullptr) return nullptr;
+    if (with_stack) system.stacks.take(cls, {&stack, 1});
   }
   process->system = &system;
   process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
-  if (!stack || !system.scheduler->policy().admit(*process)) {
+  if ((with_stack && !stack) || !system.scheduler->policy().admit(*process)) {
     give_back(*process);
-    return birth;
+    return nullptr;
   }
-  const auto top = reinterpret_cast<std::uintptr_t>(stack.top) - bytes;
-  birth.process = process;
+  return process;
+}
+
+}  // namespace
+
+Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
+  Birth birth;
+  birth.process = take_slot(system, options, true, birth.error);
+  if (birth.process == nullptr) return birth;
+  const auto top = reinterpret_cast<std::uintptr_t>(birth.process->stack().top) - bytes;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
+  birth.process->closure = birth.closure;
   return birth;
 }
 
-void abandon_spawn(Birth& birth) noexcept { give_back(*birth.process); }
+Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Start& start) noexcept {
+  Birth birth;
+  birth.process = take_slot(system, options, false, birth.error);
+  if (birth.process == nullptr) return birth;
+  birth.process->start = &start;
+  if (start.state_bytes != 0) birth.process->closure = heap().allocate_bytes(start.state_bytes);
+  birth.closure = state_of(*birth.process);
+  if (birth.closure == nullptr) {
+    give_back(*birth.process);
+    birth.process = nullptr;
+  }
+  return birth;
+}
+
+void abandon_spawn(Birth& birth, std::size_t state_bytes) noexcept {
+  if (state_bytes != 0) heap().free_bytes(birth.closure, state_bytes);
+  give_back(*birth.process);
+}
+
+namespace {
+
+// All was made, but it shall not live.
+std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
+  if (process.is_handler()) {
+    drop_state(process);
+  } else {
+    process.start->destroy(process.closure);
+  }
+  give_back(process);
+  return std::unexpected(error);
+}
+
+}  // namespace
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
@@ -135,8 +180,11 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   const Pid pid = system.table.next_pid(process);
   Monitored made{pid, {}};
   Process* const parent = kin.parent;
+  const bool handler = start.handle != nullptr;
+  const bool waits = handler && start.run == nullptr;  // H1
   process.start = &start;
-  process.closure = birth.closure;
+  process.begun = waits;
+  process.stateless = process.unwinding = false;
   process.parent = parent == nullptr ? Pid{} : parent->pid();
   process.trapping = process.doomed = process.exiting = process.leaving = false;
   process.deferring = 0;
@@ -145,9 +193,11 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.budget = Process::kBudget;
   process.refused.store(0, base::relaxed);  // relaxed: nobody sends here yet
   process.home.store(parent == nullptr ? sched::kNoWorker : parent->worker->index(), base::relaxed);
-  process.sp.store(sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main), base::relaxed);
+  void* const sp =
+      handler ? sched::kStackless : sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main);
+  process.sp.store(sp, base::relaxed);  // relaxed: the mailbox's word publishes it, or the queue
 #if defined(__SANITIZE_THREAD__)
-  process.fiber.tsan = __tsan_create_fiber(0);
+  if (!handler) process.fiber.tsan = __tsan_create_fiber(0);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   process.fiber.bottom = process.stack().low;
@@ -156,9 +206,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   try {
     if (!options.name.empty()) {
       if (system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
-        start.destroy(process.closure);
-        give_back(process);
-        return std::unexpected(SpawnError::name_taken);
+        return undo(process, SpawnError::name_taken);
       }
       process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet
     }
@@ -176,21 +224,21 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   } catch (const std::bad_alloc&) {
     if (process.named.exchange(false, base::relaxed)) system.registry.remove(pid);
     process.relations.reset();
-    start.destroy(process.closure);
-    give_back(process);
-    return std::unexpected(SpawnError::system_limit);
+    return undo(process, SpawnError::system_limit);
   }
-  process.mailbox.reopen(pid.id, options.mailbox);  // from here on it can be sent to
+  process.worker = parent != nullptr ? parent->worker : &system.scheduler->worker(0);  // not a port; set by who runs it
   if (parent != nullptr) {
     Core& core = core_of(*parent);
-    process.worker = &core;  // not a port; set anew by whoever runs it
     core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);
-    process.note_ready();
-    core.enqueue(process);
   } else {
-    process.worker = &system.scheduler->worker(0);
     system.outside_spawned.fetch_add(1, base::relaxed);  // relaxed: a statistic
-    process.note_ready();
+  }
+  if (!waits) process.note_ready();
+  process.mailbox.reopen(pid.id, options.mailbox, waits);  // from here on it can be sent to
+  if (waits) return made;
+  if (parent != nullptr) {
+    parent->worker->enqueue(process);
+  } else {
     system.scheduler->policy().submit(process);
   }
   return made;

@@ -58,7 +58,9 @@ struct Kin {
 };
 
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept;
-void abandon_spawn(Birth& birth) noexcept;
+/// The same for a handler, whose state's place it makes.
+Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Start& start) noexcept;
+void abandon_spawn(Birth& birth, std::size_t state_bytes = 0) noexcept;
 /// Makes it a process others can see, and runnable. On an error it is abandoned, the closure destroyed.
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept;

@@ -38,6 +38,8 @@ class Core final : public sched::Worker {
  private:
   sched::Fired fire(sched::TimerNode& node) noexcept override;
   void reap(sched::Task& task) noexcept override;
+  sched::Worker& serve(sched::Task& task) noexcept override;
+  void give_up(sched::Task& task) noexcept override;
   void discard(sched::TimerNode& node) noexcept override;
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;

@@ -8,6 +8,8 @@
 //       first and waits on the scheduler's: waiting in place could wait for itself around a ring of workers.
 //   X3  Picking oneself returns without a switch.
 //   X4  It is made runnable once per wait, by one winner, and taken up once: asserted in debug builds.
+//   X5  A stackless task has no stack of its own. While it does not run its sp is kStackless, unless it waits on the
+//       stack of the loop that ran it (loop.h): then it is a task like any other, until it is idle again.
 #pragma once
 
 #include "base/assert.h"
@@ -23,6 +25,11 @@ class Worker;
 
 /// No worker: a task never run (home), or one that may run anywhere (pin).
 inline constexpr std::uint16_t kNoWorker = 0xffff;
+
+/// The sp of a stackless task at rest (X5).
+inline void* const kStackless = reinterpret_cast<void*>(1);
+/// Whether a task with that sp is to be continued on its own stack: neither being left (null) nor stackless.
+inline bool is_stack(const void* sp) noexcept { return reinterpret_cast<std::uintptr_t>(sp) > 1; }
 
 /// What __cxa_get_globals() points at (Itanium C++ ABI §2.2.2): exceptions being handled belong to the task, not to
 /// the thread, so they stay on its stack while it is away.
@@ -52,7 +59,7 @@ class Task {
 
   // --- the running worker's ---
   Worker* worker = nullptr;        // who runs it now, or ran it last
-  std::byte* stack_low = nullptr;  // of its stack; null: it has none
+  std::byte* stack_low = nullptr;  // of its stack, or its loop's while that runs it (X5); null: none
   [[no_unique_address]] FiberHandles fiber;
   /// Whoever won the right to make it runnable, as they do; and the worker that takes it up.
   void note_ready() noexcept { note_queued(true); }
@@ -71,7 +78,7 @@ class Task {
   Task* link = nullptr;                        // whoever holds it in a queue
   std::atomic<std::uint16_t> home{kNoWorker};  // the worker that ran it last: where its lines are
   std::uint16_t pin = kNoWorker;               // constant while it lives
-  std::uint8_t stack_class = 0;
+  std::uint8_t stack_class = 0;                // of its stack, or its loop's
 #if EK_DEBUG
   std::atomic<bool> queued{false};  // X4; in what would be padding
 #endif

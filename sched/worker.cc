@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cxxabi.h>
+#include <new>
 #include <sched.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -306,6 +307,19 @@ void Worker::yield(Task& self) noexcept {
   suspend(self);
 }
 
+void Worker::requeue(Task& task) noexcept {
+  task.note_ready();
+  enqueue(task);
+  streak_ = 0;  // as in yield()
+}
+
+void Worker::bury(Task& task) noexcept {
+  ek_current_task = nullptr;
+  task.stack_low = nullptr;  // the loop's
+  task.fiber = {};
+  reap(task);
+}
+
 EK_NOIPA void Worker::retire(Task& self) noexcept {
   EK_DCHECK(exceptions_->empty());
   dead_ = &self;
@@ -326,11 +340,110 @@ EK_NOIPA void Worker::retire(Task& self) noexcept {
       sched_yield();
     }
   }
+  void* to = &task;
+  FiberHandles* fiber = &task.fiber;
   begin(task);
-  san_before_switch(&fiber_, task.fiber, &scheduler_sp_);
-  switch_stack(&scheduler_sp_, sp, &task);
+  if (sp == kStackless) [[unlikely]] {
+    Loop* const loop = take_loop(task.stack_class);
+    if (loop == nullptr) return give_up(task);
+    to_serve_ = &task;
+    sp = loop->sp.load(relaxed);
+    to = loop;
+    fiber = &loop->fiber;
+  }
+  san_before_switch(&fiber_, *fiber, &scheduler_sp_);
+  switch_stack(&scheduler_sp_, sp, to);
   san_after_switch(fiber_);
 }
+
+// --- stackless tasks -------------------------------------------------------------------------------------------------
+
+// `next` is null, being left by its last worker (X2), or stackless.
+Worker::Place Worker::elsewhere(Task* next, void* sp) noexcept {
+  if (sp == kStackless) {
+    if (Loop* const loop = std::exchange(loops_[next->stack_class], nullptr); loop != nullptr) {
+      begin(*next);
+      to_serve_ = next;
+      return {loop->sp.load(relaxed), &loop->fiber};
+    }
+  }
+  pending_ = next;
+  ek_current_task = nullptr;
+  return {scheduler_sp_.load(relaxed), &fiber_};
+}
+
+// One at rest, or a new one; null: out of memory.
+Loop* Worker::take_loop(unsigned cls) noexcept {
+  if (loops_[cls] != nullptr) return std::exchange(loops_[cls], nullptr);
+  const Stack stack = stacks_.take_class(cls);
+  if (!stack) return nullptr;
+  auto* const loop = new (stack.top - sizeof(Loop)) Loop;
+  static_assert(sizeof(Loop) % 16 == 0 && alignof(Loop) <= 16);
+  loop->stack = stack;
+  loop->stack_class = static_cast<std::uint8_t>(cls);
+  loop->worker = this;
+  loop->sp.store(prepare_stack(reinterpret_cast<std::byte*>(loop), &run_loop), relaxed);
+#if defined(__SANITIZE_THREAD__)
+  loop->fiber.tsan = __tsan_create_fiber(0);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  loop->fiber.bottom = stack.low;
+  loop->fiber.size = stack.size();
+#endif
+  return loop;
+}
+
+// A loop that is at rest, or has been left for good.
+void Worker::end_loop(Loop& loop) noexcept {
+#if defined(__SANITIZE_THREAD__)
+  __tsan_destroy_fiber(loop.fiber.tsan);
+#endif
+  stacks_.give_class(loop.stack, loop.stack_class);
+}
+
+// The body of a loop, on its stack.
+EK_NOIPA void Worker::run_loop(void* argument) noexcept {
+  Loop& loop = *static_cast<Loop*>(argument);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+  Worker* worker = loop.worker;
+  for (Task* task = worker->to_serve_;;) {
+    task->stack_low = loop.stack.low;  // should it wait (Y1)
+    task->fiber = loop.fiber;
+    worker = &worker->serve(*task);
+    Task* const next = --worker->until_tick_ > 0 ? worker->next() : nullptr;
+    if (next != nullptr && next->stack_class == loop.stack_class && next->sp.load(acquire) == kStackless) [[likely]] {
+      worker->begin(*next);  // [task-sp]
+      task = next;
+    } else {
+      task = worker->rest(loop, next);
+    }
+  }
+}
+
+// Leaves `loop` for `next`; returns, on the same worker, with its next task. Or never (Y2). Inlined: see leave().
+[[gnu::always_inline]] inline Task* Worker::rest(Loop& loop, Task* next) noexcept {
+  EK_DCHECK(exceptions_->empty());
+  const bool ends = loops_[loop.stack_class] != nullptr;
+  void* const sp = next != nullptr && !ends ? next->sp.load(acquire) : nullptr;  // [task-sp] X1
+  (ends ? dead_loop_ : loops_[loop.stack_class]) = &loop;
+  if (is_stack(sp)) {
+    begin(*next);
+    san_before_switch(&loop.fiber, next->fiber, &loop.sp);
+    switch_stack(&loop.sp, sp, next);
+  } else {
+    // Its sp may have become kStackless since run_loop() looked: then it is not for this loop, which is still running.
+    const bool for_this = sp == kStackless && next->stack_class == loop.stack_class;
+    const Place place = elsewhere(next, for_this ? nullptr : sp);
+    san_before_switch(ends ? nullptr : &loop.fiber, *place.fiber, &loop.sp);
+    switch_stack(&loop.sp, place.sp, nullptr);
+  }
+  san_after_switch(loop.fiber);
+  return to_serve_;
+}
+
+// --- the thread ------------------------------------------------------------------------------------------------------
 
 void Worker::run() noexcept {
   exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
@@ -350,13 +463,17 @@ void Worker::run() noexcept {
   thread_started();
   ticked_at_ = base::monotonic_now();
   for (;;) {
-    if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));  // L3
+    if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));                // L3
+    if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));  // Y3
     Task* task = std::exchange(pending_, nullptr);
     if (until_tick_ <= 0) tick();
     if (task == nullptr) task = next();
     if (task == nullptr) task = policy_.search(*this);
     if (task == nullptr) break;
     dispatch(*task);
+  }
+  for (Loop*& loop : loops_) {
+    if (loop != nullptr) end_loop(*std::exchange(loop, nullptr));
   }
   drain_returned_timers();
   thread_stopping();

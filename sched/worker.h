@@ -12,6 +12,7 @@
 //   L2  The inbox wakes (inbox.h); nothing else does.
 //   L3  A retiring task's stack is still in use until the switch away: it is reaped on the scheduler's stack, after.
 //   L4  The wheel is the owner's alone; a timer armed here and given up elsewhere comes back by return_timer().
+//   L5  A stackless task runs on a loop (loop.h); between two of them there is no switch.
 // Per hop on one worker: two sections (ready, next), one switch; no atomic read-modify-write.
 #pragma once
 
@@ -20,6 +21,7 @@
 #include "sched/context.h"
 #include "sched/fiber.h"
 #include "sched/inbox.h"
+#include "sched/loop.h"
 #include "sched/policy.h"
 #include "sched/run_queue.h"
 #include "sched/section.h"
@@ -63,6 +65,10 @@ class alignas(base::kCacheLine) Worker {
   void yield(Task& self) noexcept;
   /// Leaves the running task's stack for good; reap() is called with it on the scheduler's stack (L3).
   [[noreturn]] void retire(Task& self) noexcept;
+  /// What serve() does with a task that is not done yet: makes it runnable at the end of the line.
+  void requeue(Task& task) noexcept;
+  /// What serve() does with a task that is done for good: reap(), at once, as it has no stack of its own.
+  void bury(Task& task) noexcept;
 
   TimerWheel& wheel() noexcept { return wheel_; }
   StackCache& stacks() noexcept { return stacks_; }
@@ -141,6 +147,11 @@ class alignas(base::kCacheLine) Worker {
   virtual Fired fire(TimerNode& node) noexcept = 0;
   /// `task` has left its stack for good.
   virtual void reap(Task& task) noexcept = 0;
+  /// Runs a stackless task (L5) until it is idle, done, or others' turn has come; it may wait meanwhile. Last of all it
+  /// stores kStackless in the task's sp (release), or buries it. Returns the worker it is on then.
+  virtual Worker& serve(Task& task) noexcept = 0;
+  /// There is no memory for a stack to serve `task` on: it must end, on the scheduler's stack, without waiting.
+  virtual void give_up(Task& task) noexcept = 0;
   /// A timer given back by return_timer(): already cancelled.
   virtual void discard(TimerNode& node) noexcept = 0;
   /// The thread is about to begin and has ended its loop.
@@ -157,6 +168,16 @@ class alignas(base::kCacheLine) Worker {
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
   void begin(Task& task) noexcept;
+  // Where to go on when that is not `next`'s own stack, seen with `sp`.
+  struct Place {
+    void* sp;
+    FiberHandles* fiber;
+  };
+  Place elsewhere(Task* next, void* sp) noexcept;
+  static void run_loop(void* loop) noexcept;
+  Task* rest(Loop& loop, Task* next) noexcept;
+  Loop* take_loop(unsigned cls) noexcept;
+  void end_loop(Loop& loop) noexcept;
   void push(Task& task) noexcept;
   Task* next_in_line() noexcept;
   Task* next_beside_thief() noexcept;
@@ -177,6 +198,9 @@ class alignas(base::kCacheLine) Worker {
   std::uint32_t cross_ = 0;
   Task* pending_ = nullptr;               // chosen, but its stack was not yet left (X2)
   Task* dead_ = nullptr;                  // L3
+  Loop* dead_loop_ = nullptr;             // Y3
+  Task* to_serve_ = nullptr;              // by the loop that is switched to
+  Loop* loops_[kStackClasses] = {};       // at rest (Y3)
   ExceptionState* exceptions_ = nullptr;  // this thread's __cxa_get_globals()
   std::atomic<void*> scheduler_sp_{nullptr};
   [[no_unique_address]] FiberHandles fiber_;
@@ -243,15 +267,14 @@ inline void Worker::begin(Task& task) noexcept {
   if (!exceptions_->empty()) [[unlikely]]
     exceptions = std::exchange(*exceptions_, {});
   void* const sp = next != nullptr ? next->sp.load(base::acquire) : nullptr;  // [task-sp] X1
-  if (sp != nullptr) [[likely]] {
+  if (is_stack(sp)) [[likely]] {
     begin(*next);
     san_before_switch(&self.fiber, next->fiber, &self.sp);
     switch_stack(&self.sp, sp, next);  // [task-sp] C1
   } else {
-    pending_ = next;  // X2
-    ek_current_task = nullptr;
-    san_before_switch(&self.fiber, fiber_, &self.sp);
-    switch_stack(&self.sp, scheduler_sp_.load(base::relaxed), nullptr);
+    const Place place = elsewhere(next, sp);
+    san_before_switch(&self.fiber, *place.fiber, &self.sp);
+    switch_stack(&self.sp, place.sp, nullptr);  // [task-sp] C1
   }
   // Resumed, perhaps by another worker: `this` is the one that was left.
   san_after_switch(self.fiber);

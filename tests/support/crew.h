@@ -114,6 +114,9 @@ class Job final : public sched::Task {
     await();
   }
 
+  /// A stackless job: this was its last activation.
+  void finish() noexcept { finished_ = true; }
+
   // --- any thread ---
 
   /// Ends its wait, or the next one if it does not wait now. False: that was owed already.
@@ -139,6 +142,7 @@ class Job final : public sched::Task {
   Crew& crew_;
   Body body_;
   std::atomic<int> state_{kNone};
+  bool finished_ = false;
   std::atomic<bool> running_{false};
   std::atomic<std::uint64_t> runs_{0}, readied_{0};
   sched::TimerNode timer_;
@@ -152,6 +156,8 @@ class CrewWorker final : public sched::Worker {
   sched::Fired fire(sched::TimerNode& node) noexcept override;
   void reap(sched::Task& task) noexcept override;
   void discard(sched::TimerNode&) noexcept override {}
+  sched::Worker& serve(sched::Task& task) noexcept override;
+  void give_up(sched::Task& task) noexcept override;
 
   Crew& crew_;
 };
@@ -198,6 +204,19 @@ class Crew {
     job.fiber.bottom = stack.low;
     job.fiber.size = stack.size();
 #endif
+    EXPECT_TRUE(policy().admit(job));
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(made));
+    return job;
+  }
+  /// A stackless job: `body` is run anew each time it is made ready, until it says finish(). It idles until then.
+  Job& add_stackless(Job::Body body, std::uint16_t pin = sched::kNoWorker) {
+    auto made = std::make_unique<Job>(*this, std::move(body));
+    Job& job = *made;
+    job.pin = pin;
+    job.stack_class = kStackClass;
+    job.state_.store(Job::kWaiting);
+    job.sp.store(sched::kStackless);
     EXPECT_TRUE(policy().admit(job));
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(made));
@@ -291,11 +310,33 @@ inline sched::Fired CrewWorker::fire(sched::TimerNode& node) noexcept {
   return sched::Fired::done;
 }
 
+inline sched::Worker& CrewWorker::serve(sched::Task& task) noexcept {
+  Job& job = static_cast<Job&>(task);
+  job.check_in();
+  job.body_(job);
+  job.check_out();
+  sched::Worker& worker = *job.worker;  // it may have waited
+  if (job.finished_) {
+    worker.bury(job);
+    return worker;
+  }
+  job.stack_low = nullptr;
+  int none = Job::kNone;
+  if (!job.state_.compare_exchange_strong(none, Job::kWaiting)) {
+    job.state_.store(Job::kNone);
+    worker.requeue(job);
+  }
+  job.sp.store(sched::kStackless, std::memory_order_release);
+  return worker;
+}
+
+inline void CrewWorker::give_up(sched::Task& task) noexcept { bury(task); }
+
 inline void CrewWorker::reap(sched::Task& task) noexcept {
   Job& job = static_cast<Job&>(task);
   Crew::release(job);
   policy().retire(job);
-  stacks().give_class(job.stack(), Crew::kStackClass);
+  if (job.stack_low != nullptr) stacks().give_class(job.stack(), Crew::kStackClass);
   job.stack_low = nullptr;
   crew_.ended.add();
 }
