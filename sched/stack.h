@@ -10,11 +10,13 @@
 //
 // Guards: MADV_GUARD_INSTALL (Linux 6.13, no mapping of its own per stack, a million cost one), else mprotect, which
 // ends at about 24,000 stacks because each costs two of the process's mappings; stacks beyond go without and are
-// counted. One page suffices as long as code is compiled with -fstack-clash-protection.
+// counted. A pool that has to make do with less than the first says so once in the log. One page suffices as long as
+// code is compiled with -fstack-clash-protection.
 // Everything is noexcept; a falsy Stack means out of memory.
 #pragma once
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 #include <bit>
 #include <cstddef>
@@ -90,6 +92,7 @@ struct StackStats {
   std::size_t taken = 0;           ///< out of the pool now
   std::size_t idle = 0;            ///< in the pool, used before
   std::size_t unguarded = 0;       ///< made without a guard, though one was asked for
+  std::size_t released = 0;        ///< bytes of address space whose memory tend() gave back so far
   Guard guard = Guard::none;       ///< the kind new stacks get
 };
 
@@ -113,10 +116,16 @@ class StackPool {
   /// Exact when no thread is at work on it.
   StackStats stats() const noexcept;
 
-  /// Returns the memory of idle stacks to the system, address space and guards kept, in runs of at least 4 MiB of
-  /// neighbours (about 0.1 µs a stack; singly they would cost far more). For idle moments: holds each class's lock
-  /// while it works. Returns the bytes of address space so cleared.
-  std::size_t release_idle() noexcept;
+  /// Gives the memory of stacks long idle back to the system, address space and guards kept: those nobody has taken for
+  /// one to two periods, of 256 at most per call (well below a millisecond, under their class's lock). For a thread
+  /// with nothing to do, which calls it again after as many ns as it returns: 0: there is more to release now;
+  /// kForever: too little is idle. `now`: of any clock, but always of the same one.
+  base::Nanos tend(base::Nanos now) noexcept;
+  static constexpr base::Nanos kTendPeriod = 100'000'000;
+  /// Whether enough stacks are idle for tend() to do anything. One relaxed load.
+  bool wants_tending() const noexcept;
+  /// Bytes of address space of idle stacks, memory not given back, that are left alone: a burst's beginning is warm.
+  static constexpr std::size_t kTendFrom = std::size_t{64} << 20;
 
  private:
   struct Shared;
@@ -146,6 +155,7 @@ class StackCache {
   void give_class(Stack stack, unsigned cls) noexcept;
   /// Gives all it keeps to the pool.
   void flush() noexcept;
+  StackPool& pool() const noexcept { return pool_; }
 
  private:
   static constexpr unsigned kKeep = 256;

@@ -228,7 +228,21 @@ Nanos Worker::time_to_timer(Nanos now) const noexcept {
   return next == kForever ? kForever : std::max<Nanos>(next - now, 0);
 }
 
+// How long it may sleep before it tends the pool's idle stacks; 0: it has done some of that. Where time passes by hand,
+// whoever moves it on wakes the worker.
+Nanos Worker::tend_stacks() noexcept {
+  const Nanos now = clock_.now();
+  const std::uint64_t dispatches = dispatches_.load(relaxed);  // relaxed: its own
+  if (std::exchange(dispatches_idle_, dispatches) != dispatches) idle_since_ = now;
+  const Nanos rest = StackPool::kTendPeriod - (now - idle_since_);
+  const Nanos wait = rest > 0 ? rest : stacks_.pool().tend(now);
+  return wait != 0 && clock_.is_manual() ? kForever : wait;
+}
+
 void Worker::sleep(Nanos timeout) noexcept {
+  if (stacks_.pool().wants_tending()) [[unlikely]]
+    timeout = std::min(timeout, tend_stacks());
+  if (timeout == 0) return;
   next_timer_.store(wheel_.next(), release);  // [next-timer] for Scheduler::next_timer
   if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping()) {
     sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);

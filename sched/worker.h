@@ -104,7 +104,8 @@ class alignas(base::kCacheLine) Worker {
   void advance_timers(base::Nanos now) noexcept;
   /// Nanoseconds until the wheel wants to be advanced; kForever if never, or if time passes by hand only.
   base::Nanos time_to_timer(base::Nanos now) const noexcept;
-  /// Sleeps until post() or wake(), at most `timeout` ns (kForever: no bound), unless something has come meanwhile.
+  /// Sleeps until post() or wake(), at most `timeout` ns (kForever: no bound), unless something has come meanwhile. A
+  /// worker long idle gives some memory of idle stacks back instead (StackPool::tend), and returns.
   void sleep(base::Nanos timeout) noexcept;
   bool asleep() const noexcept { return inbox_.is_asleep(); }
   /// Moves half of `victim`'s ring (at most 16 tasks) here. Returns how many.
@@ -185,6 +186,7 @@ class alignas(base::kCacheLine) Worker {
   void refill_from_overflow() noexcept;
   void dispatch(Task& task) noexcept;
   bool scheduler_stopping() const noexcept;
+  base::Nanos tend_stacks() noexcept;
   void drain_returned_timers() noexcept;
 
   // --- owner writes, thieves look ---
@@ -210,7 +212,9 @@ class alignas(base::kCacheLine) Worker {
   std::uint32_t overflow_size_ = 0;
   Task *pinned_head_ = nullptr, *pinned_tail_ = nullptr;
   bool pinned_turn_ = false;
-  base::Nanos ticked_at_ = 0;  // real time
+  base::Nanos ticked_at_ = 0;   // real time
+  base::Nanos idle_since_ = 0;  // its clock's time, as of dispatch number dispatches_idle_
+  std::uint64_t dispatches_idle_ = ~std::uint64_t{0};
   std::atomic<std::uint64_t> steals_{0}, sleeps_{0}, ticks_{0};
   const std::uint16_t index_;
   Scheduler& scheduler_;

@@ -1,5 +1,7 @@
 #include "sched/stack.h"
 
+#include "base/log.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <mutex>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -185,27 +188,87 @@ TEST(StackTest, WhenMprotectRunsOutStacksGoWithoutAndAreCounted) {
   pool.give(0, {stacks.data(), taken});
 }
 
-TEST(StackTest, IdleMemoryIsReleasedInLongRunsAndTheGuardsStay) {
-  if (kSanitized) GTEST_SKIP() << "needs its faults";
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+// Two periods of a pool: what was idle through the last is released.
+std::size_t tend_through(StackPool& pool, base::Nanos& now, unsigned& calls) {
+  const std::size_t before = pool.stats().released;
+  for (int period = 0; period != 2; ++period) {
+    now += StackPool::kTendPeriod;
+    while (pool.tend(now) == 0) ++calls;
+  }
+  return pool.stats().released - before;
+}
+
+TEST(StackTest, MemoryLongIdleIsReleasedALittleAtATimeAndTheGuardsStay) {
+  if (!kSanitized) GTEST_FLAG_SET(death_test_style, "threadsafe");
   StackPool pool;
-  std::vector<Stack> stacks(256);
-  ASSERT_EQ(pool.take(2, stacks), 256u);
+  constexpr unsigned kClass = 2, kCount = 4'096;
+  constexpr std::size_t kBytes = stack_class_bytes(kClass);
+  std::vector<Stack> stacks(kCount);
+  ASSERT_EQ(pool.take(kClass, stacks), kCount);
   for (const Stack& stack : stacks) stack.top[-1] = std::byte{1};
-  EXPECT_EQ(pool.release_idle(), 0u) << "all are in use";
+  base::Nanos now = 0;
+  unsigned calls = 0;
+  EXPECT_EQ(tend_through(pool, now, calls), 0u) << "all are in use";
   const Stack kept = stacks.back();
   stacks.pop_back();
-  pool.give(2, stacks);
-  EXPECT_GE(pool.release_idle(), std::size_t{8} << 20);
+  std::shuffle(stacks.begin(), stacks.end(), std::mt19937(1));  // so that few are neighbours
+  pool.give(kClass, stacks);
+  const std::size_t released = tend_through(pool, now, calls);
+  EXPECT_GE(released, stacks.size() * kBytes - StackPool::kTendFrom);
+  EXPECT_LE(released, stacks.size() * kBytes);
+  EXPECT_GE(calls, 8u) << "more than a little at a time";
+  EXPECT_FALSE(pool.wants_tending());
   EXPECT_EQ(kept.top[-1], std::byte{1});
-  ASSERT_EQ(pool.take(2, stacks), 255u);
-  const auto cleared = std::ranges::find_if(stacks, [](const Stack& stack) { return stack.top[-1] == std::byte{0}; });
-  ASSERT_NE(cleared, stacks.end());
-  if (pool.guard_kind() != Guard::none) {
-    EXPECT_EXIT(*reinterpret_cast<volatile char*>(cleared->low - 1) = 1, testing::KilledBySignal(SIGSEGV), "");
+  ASSERT_EQ(pool.take(kClass, stacks), stacks.size());
+  const auto is_cleared = [](const Stack& stack) { return stack.top[-1] == std::byte{0}; };
+  EXPECT_EQ(static_cast<std::size_t>(std::ranges::count_if(stacks, is_cleared)) * kBytes, released);
+  if (!kSanitized && pool.guard_kind() != Guard::none) {
+    const Stack& cleared = *std::ranges::find_if(stacks, is_cleared);
+    EXPECT_EXIT(*reinterpret_cast<volatile char*>(cleared.low - 1) = 1, testing::KilledBySignal(SIGSEGV), "");
   }
-  pool.give(2, stacks);
-  pool.give(2, {&kept, 1});
+  pool.give(kClass, stacks);
+  pool.give(kClass, {&kept, 1});
+}
+
+TEST(StackTest, StacksUsedByTurnsKeepTheirMemory) {
+  StackPool pool;
+  constexpr unsigned kClass = 2;
+  std::vector<Stack> stacks(4'096), few(1'024);
+  ASSERT_EQ(pool.take(kClass, stacks), stacks.size());
+  for (const Stack& stack : stacks) stack.top[-1] = std::byte{1};
+  pool.give(kClass, stacks);
+  base::Nanos now = 0;
+  unsigned calls = 0;
+  for (int turn = 0; turn != 6; ++turn) {  // a quarter is out and back between any two looks
+    ASSERT_EQ(pool.take(kClass, few), few.size());
+    for (const Stack& stack : few) EXPECT_EQ(stack.top[-1], std::byte{1});
+    pool.give(kClass, few);
+    now += StackPool::kTendPeriod;
+    while (pool.tend(now) == 0) ++calls;
+  }
+  EXPECT_EQ(pool.stats().released, 3'072 * stack_class_bytes(kClass)) << "the other three";
+}
+
+TEST(StackTest, AGuardThatIsNotTheBestIsToldOfOnce) {
+  static std::mutex mutex;
+  static std::vector<std::string> lines;
+  base::set_log_sink([](base::Level, std::string_view component, std::string_view text) {
+    const std::lock_guard lock(mutex);
+    if (component == "stacks") lines.emplace_back(text);
+  });
+  std::vector<Stack> stacks(kSanitized ? 100 : 40'000);
+  for (const Guard guard : {Guard::none, Guard::install, Guard::mprotect}) {
+    lines.clear();
+    StackPool pool({.guard = guard});
+    const bool makes_do = pool.guard_kind() == Guard::mprotect;
+    EXPECT_EQ(lines.size(), makes_do ? 1u : 0u);
+    ASSERT_EQ(pool.take(0, stacks), stacks.size());
+    const bool goes_without = makes_do && pool.guard_kind() == Guard::none;
+    EXPECT_EQ(lines.size(), (makes_do ? 1u : 0u) + (goes_without ? 1u : 0u));
+    EXPECT_EQ(pool.stats().unguarded != 0, goes_without);
+    pool.give(0, stacks);
+  }
+  base::set_log_sink(nullptr);
 }
 
 TEST(StackTest, TheHighWaterMarkTellsTheDeepestWrite) {
