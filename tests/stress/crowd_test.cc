@@ -1,0 +1,232 @@
+// Crowds: a million processes alive at once, linked in chains, watched by a hundred thousand; each end is told to
+// everybody it concerns, once and unchanged, and what a crowd has used goes back.
+#include "tests/stress/stress.h"
+
+#include <cstdio>
+#include <unistd.h>
+#include <unordered_set>
+
+namespace erlking::testing {
+namespace {
+
+// ThreadSanitizer knows 8,128 fibers at most; a debug build and AddressSanitizer take ten times as long for each.
+#if defined(__SANITIZE_THREAD__)
+constexpr unsigned kCrowd = 4'000;
+#elif defined(__SANITIZE_ADDRESS__) || EK_DEBUG
+constexpr unsigned kCrowd = 50'000;
+#else
+constexpr unsigned kCrowd = 1'000'000;
+#endif
+constexpr unsigned kHundredThousand = std::min(kCrowd, 100'000u);
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+constexpr bool kShipped = kCrowd == 1'000'000;
+constexpr std::size_t kSmallStack = kShipped ? 16 * 1024 : 64 * 1024;
+
+class CrowdTest : public RuntimeTest {
+ protected:
+  CrowdTest() { options.max_processes = kCrowd + 10'000; }
+
+  bool until_alive(std::uint64_t count) { return rt().run_until_idle() && rt().processes() == count; }
+};
+
+// A million processes take 4.5 GiB.
+bool has_memory_for(std::uint64_t processes) {
+  return kSanitized || static_cast<std::uint64_t>(::sysconf(_SC_AVPHYS_PAGES)) * 4'096 > processes * 6 * 1'024;
+}
+
+std::size_t resident_bytes() {
+  std::size_t total = 0, resident = 0;
+  std::FILE* const file = std::fopen("/proc/self/statm", "re");
+  if (file == nullptr || std::fscanf(file, "%zu %zu", &total, &resident) != 2) resident = 0;
+  if (file != nullptr) std::fclose(file);
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+const Reason& spread() {
+  static const Reason reason("chain_broke", "a detail of some length, so that it is shared");
+  return reason;
+}
+
+struct Chain {
+  std::atomic<std::uint64_t> wrong{0};
+  std::shared_ptr<std::atomic<long>> alive = make_count();
+};
+
+// A link of a chain: makes the next one, then waits. Each notes as it ends whether its reason is the one that was
+// spread.
+void chain_link(unsigned more, Chain& chain, const Tracked&) {
+  struct AtEnd {
+    Chain& chain;
+    ~AtEnd() {
+      if (self_process().reason != spread()) ++chain.wrong;
+    }
+  } at_end{chain};
+  if (more != 0) {
+    Tracked alive(chain.alive);
+    spawn_link(
+        {.stack = kSmallStack}, [more, &chain](const Tracked& counted) { chain_link(more - 1, chain, counted); },
+        std::move(alive));
+  }
+  idle_forever();
+}
+
+struct Shape {
+  const char* name;
+  unsigned chains, length;
+};
+class ChainTest : public CrowdTest, public ::testing::WithParamInterface<Shape> {};
+
+TEST_P(ChainTest, EndsFromOneEndWithOneReasonAndNothingIsLeft) {
+  const auto [name, chains, length] = GetParam();
+  if (!has_memory_for(std::uint64_t{chains} * length)) GTEST_SKIP() << "too little memory is free";
+  Chain chain;
+  std::vector<Pid> heads;
+  for (unsigned i = 0; i < chains; ++i) {
+    auto head = rt().spawn(
+        {.stack = kSmallStack},
+        [&chain, length = length](const Tracked& counted) { chain_link(length - 1, chain, counted); },
+        Tracked(chain.alive));
+    ASSERT_TRUE(head.has_value());
+    heads.push_back(*head);
+  }
+  ASSERT_TRUE(until_alive(std::uint64_t{chains} * length)) << rt().processes();
+  EXPECT_EQ(*chain.alive, static_cast<long>(chains) * length);
+  for (const Pid head : heads) rt().exit(head, spread());
+  ASSERT_TRUE(until_alive(0)) << rt().processes();
+  EXPECT_EQ(*chain.alive, 0);
+  EXPECT_EQ(chain.wrong, 0u) << "ended with a reason that is not the first one's";
+  EXPECT_EQ(rt().stats().heap.blocks_live, 0u);
+}
+INSTANTIATE_TEST_SUITE_P(Crowd, ChainTest,
+                         ::testing::Values(Shape{"ManyChains", kCrowd / 1'000, 1'000},
+                                           Shape{"OneLongChain", 1, kHundredThousand}),
+                         [](const auto& info) { return info.param.name; });
+
+struct Ask {
+  std::uint64_t number;
+  using Reply = std::uint64_t;
+};
+
+TEST_F(CrowdTest, AMillionAreAliveAtOnceAndEachAnswers) {
+  if (!has_memory_for(kCrowd)) GTEST_SKIP() << "too little memory is free";
+  const std::size_t before = resident_bytes();
+  std::atomic<std::uint64_t> answered{0};
+  const auto answer = [](std::uint64_t number) {
+    for (;;) receive(forever, [&](Ask& ask, From<Ask> from) { from.reply(3 * ask.number + number); });
+  };
+  start([&] {
+    std::vector<Pid> crowd;
+    crowd.reserve(kCrowd);
+    for (std::uint64_t i = 0; i < kCrowd; ++i) crowd.push_back(spawn({.stack = kSmallStack}, answer, i));
+    for (std::uint64_t i = 0; i < kCrowd; ++i) {
+      if (call(crowd[i], Ask{i}, forever) == 4 * i) ++answered;
+    }
+  });
+  EXPECT_EQ(answered, kCrowd);
+  EXPECT_EQ(rt().processes(), kCrowd);
+  const std::size_t each = (resident_bytes() - before) / kCrowd;
+  std::cout << "memory per process, all idle: " << each << " bytes\n";
+  RecordProperty("bytes_per_process", static_cast<int>(each));
+  if (kShipped) {
+    EXPECT_LT(each, 6u * 1024);
+  }
+  if (rt().stats().stacks.guard == sched::Guard::install) {
+    EXPECT_EQ(rt().stats().stacks.unguarded, 0u);
+  }
+  EXPECT_TRUE(rt().stop());
+  EXPECT_EQ(rt().processes(), 0u);
+}
+
+// A burst's stacks are most of its memory (a page or two each). What stays is the slots, which a stale pid must find:
+// 320 bytes for each process of the largest burst, and the blocks and tables that may serve the next one.
+TEST_F(CrowdTest, WhatABurstUsedGoesBackWhenTheRuntimeIsIdle) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizers keep what is freed";
+  constexpr unsigned kBurst = kHundredThousand;
+  const auto burst = [&] {
+    start([] {
+      for (unsigned i = 0; i < kBurst; ++i) {
+        spawn_link(wait_forever);
+      }
+      exit(spread());
+    });
+    ASSERT_TRUE(until_alive(0));
+  };
+  rt();
+  const std::size_t before = resident_bytes();
+  for (int round = 0; round < 3; ++round) {
+    burst();
+    const std::size_t full = resident_bytes();
+    EXPECT_GT(full, before + std::size_t{kBurst} * 4'096) << "else there is nothing to give back";
+    for (int i = 0; i < 4; ++i) rt().advance(100ms);
+    const std::size_t after = resident_bytes();
+    std::cout << "bytes a process of the burst: " << (full - before) / kBurst << " until idle, "
+              << (after - before) / kBurst << " after\n";
+    EXPECT_LT(after, before + before / 20 + std::size_t{kBurst} * 1'024 + sched::StackPool::kTendFrom / 8);
+  }
+  EXPECT_GT(rt().stats().stacks.released, 2 * std::size_t{kBurst} * 64 * 1'024);
+}
+
+TEST_F(CrowdTest, AHundredThousandMonitorsOfOneProcessFireOnceEach) {
+  run([] {
+    const Pid watched = spawn(wait_forever);
+    std::unordered_set<MonitorRef> owed;
+    for (unsigned i = 0; i < kHundredThousand; ++i) ASSERT_TRUE(owed.insert(monitor(watched)).second);
+    for (unsigned i = 0; i < kHundredThousand / 2; ++i) {  // from the middle: neither end is a special case
+      auto it = owed.begin();
+      ASSERT_TRUE(demonitor(*it));
+      owed.erase(it);
+    }
+    EXPECT_EQ(process_info(watched, 10s)->monitored_by.size(), owed.size());
+    exit(watched, spread());
+    while (!owed.empty()) {
+      receive(10s, [&](Down& down) {
+        EXPECT_EQ(owed.erase(down.ref), 1u) << "twice, or after demonitor";
+        EXPECT_EQ(down.reason, spread());
+      });
+    }
+    EXPECT_TRUE(mailbox_empty());
+    EXPECT_TRUE(process_info(self(), 1s)->monitors.empty());
+  });
+}
+
+struct Leave {};
+
+TEST_F(CrowdTest, AHundredThousandLinksOfOneProcessTellEachOnce) {
+  std::atomic<unsigned> told{0}, left{0}, wrong{0};
+  run([&] {
+    const Pid hub = spawn(wait_forever);
+    std::vector<Pid> peers;
+    for (unsigned i = 0; i < kHundredThousand; ++i) {
+      peers.push_back(spawn({.mailbox = 1, .stack = kSmallStack}, [hub, &told, &left, &wrong] {
+        trap_exit(true);
+        link(hub);
+        receive(
+            forever,
+            [&](Leave) {
+              unlink(hub);
+              ++left;
+            },
+            [&](Exit& exit) {
+              ++told;
+              if (exit.from != hub || exit.reason != spread()) ++wrong;
+            });
+        if (!mailbox_empty()) ++wrong;
+      }));
+    }
+    while (process_info(hub, 10s)->links.size() != peers.size()) yield();
+    for (unsigned i = 0; i < peers.size(); i += 2) EXPECT_EQ(send(peers[i], Leave{}), Delivery::queued);
+    while (process_info(hub, 10s)->links.size() != peers.size() / 2) yield();
+    exit(hub, spread());
+  });
+  EXPECT_TRUE(until_alive(0));
+  EXPECT_EQ(left, kHundredThousand / 2);
+  EXPECT_EQ(told, kHundredThousand / 2);
+  EXPECT_EQ(wrong, 0u);
+}
+
+}  // namespace
+}  // namespace erlking::testing
