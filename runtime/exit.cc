@@ -19,6 +19,16 @@ using detail::SignalPtr;
 
 namespace {
 
+// Without memory for its signal or record an operation has done nothing, and ends the caller (SEMANTICS §2).
+template <class F>
+auto or_system_limit(Process& self, F&& operation) {
+  try {
+    return operation();
+  } catch (const std::bad_alloc&) {
+    detail::throw_exit(self, reason::system_limit);
+  }
+}
+
 MonitorRef monitor_as(Process& self, Pid target, Ref<const std::string> name) {
   const MonitorRef ref{core_of(self).next_ref()};
   SignalPtr signal = new_signal(SignalKind::monitor, self.pid(), ref.id);
@@ -45,7 +55,7 @@ void exit(Reason reason) {
 void exit(Pid to, Reason reason) {
   Process& self = require_process("exit");
   self.checkpoint();
-  SignalPtr signal = new_signal(SignalKind::exit_plain, self.pid());
+  SignalPtr signal = or_system_limit(self, [&] { return new_signal(SignalKind::exit_plain, self.pid()); });
   signal_body(*signal).reason = std::move(reason);
   send_or_drop(*self.system, std::move(signal), to);
   if (to == self.pid()) self.checkpoint();  // one's own exit acts before the call returns
@@ -55,16 +65,17 @@ void link(Pid to) {
   Process& self = require_process("link");
   self.checkpoint();
   if (to == self.pid()) return;  // SEMANTICS 3.2
-  auto& links = relations_of(self).links;
-  LinkRecord* record = links.find(to.id);
+  LinkRecord* const record = self.relations == nullptr ? nullptr : self.relations->links.find(to.id);
   if (record != nullptr && record->pending == 0) return;  // SEMANTICS 3.1
-  SignalPtr signal = new_signal(SignalKind::link, self.pid());
-  if (record != nullptr) {
-    record->pending = 0;  // L1: a link again, the unlink's acknowledgement is void
-  } else {
-    SignalPtr owed = new_signal(SignalKind::exit_link, self.pid());
-    links.add(to.id).exit = std::move(owed);
-  }
+  SignalPtr signal = or_system_limit(self, [&] {
+    SignalPtr made = new_signal(SignalKind::link, self.pid());
+    if (record == nullptr) {
+      SignalPtr owed = new_signal(SignalKind::exit_link, self.pid());
+      relations_of(self).links.add(to.id).exit = std::move(owed);
+    }
+    return made;
+  });
+  if (record != nullptr) record->pending = 0;  // L1: a link again, the unlink's acknowledgement is void
   if (push_signal(*self.system, signal.get(), to)) {
     static_cast<void>(signal.release());
     return;
@@ -75,7 +86,7 @@ void link(Pid to) {
     send_or_drop(*self.system, std::move(signal), self.pid());
     return;
   }
-  links.remove(to.id);
+  self.relations->links.remove(to.id);
   exit(reason::noproc);
 }
 
@@ -84,7 +95,8 @@ void unlink(Pid to) {
   self.checkpoint();
   LinkRecord* record = self.relations == nullptr ? nullptr : self.relations->links.find(to.id);
   if (record == nullptr || record->pending != 0) return;
-  SignalPtr signal = new_signal(SignalKind::unlink, self.pid(), self.relations->unlinks + 1);
+  SignalPtr signal =
+      or_system_limit(self, [&] { return new_signal(SignalKind::unlink, self.pid(), self.relations->unlinks + 1); });
   record->pending = ++self.relations->unlinks;
   if (send_or_drop(*self.system, std::move(signal), to)) return;
   self.relations->links.remove(to.id);  // L3: gone counts as acknowledged
@@ -93,14 +105,14 @@ void unlink(Pid to) {
 MonitorRef monitor(Pid target) {
   Process& self = require_process("monitor");
   self.checkpoint();
-  return monitor_as(self, target, {});
+  return or_system_limit(self, [&] { return monitor_as(self, target, {}); });
 }
 
 MonitorRef monitor(Name target) {
   Process& self = require_process("monitor");
   self.checkpoint();
   const Pid pid = target.node.empty() ? self.system->registry.find(target.name) : Pid{};
-  return monitor_as(self, pid, share(std::string(target.name)));
+  return or_system_limit(self, [&] { return monitor_as(self, pid, share(std::string(target.name))); });
 }
 
 bool demonitor(MonitorRef ref, Flush flush) {

@@ -1,4 +1,5 @@
 // Ending and watching: exit, links, monitors, trapping (SEMANTICS §2–4). Called by a process; each is a safe point.
+// What finds no memory for what it asks exits the caller with `system_limit`, and has done nothing.
 #pragma once
 
 #include "runtime/pid.h"
