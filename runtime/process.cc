@@ -192,9 +192,8 @@ Item* reversed(Item* newest) noexcept {
 }
 
 // The process's timer node, to be armed here: in this worker's wheel or in none. False: no memory.
-bool ensure_timer(Process& process) noexcept {
+bool make_timer(Process& process) noexcept {
   if (sched::TimerNode* const node = process.timer; node != nullptr) {
-    if (detail::has_timer(process)) return true;
     // It may still be in the wheel of the worker that armed it, unless it was that wait's end.
     const bool of_ticket = (node->kind & detail::kTimerKindMask) == detail::kTicketTimer;
     if (process.fired == (of_ticket ? node->number | Process::kTicketTimer : node->number)) {
@@ -209,6 +208,8 @@ bool ensure_timer(Process& process) noexcept {
   process.timer->kind = detail::timer_kind(process, 0);
   return true;
 }
+
+bool ensure_timer(Process& process) noexcept { return detail::has_timer(process) || make_timer(process); }
 
 }  // namespace
 
@@ -344,6 +345,10 @@ void Process::wake_waiters() noexcept {
 namespace detail {
 
 void make_ready(Process& process) noexcept { make_runnable(process, Line::front); }
+
+bool can_time(Process& process, const Bound& bound) noexcept {
+  return bound.is_forever() || bound.is_poll() || process.is_port() || ensure_timer(process);
+}
 
 void give_timer_back(Process& process) noexcept {
   sched::TimerNode& node = *std::exchange(process.timer, nullptr);

@@ -268,6 +268,8 @@ inline std::uint32_t timer_kind(const Process& process, std::uint32_t kind) noex
 inline bool has_timer(const Process& process) noexcept {
   return process.timer != nullptr && process.timer->kind >> kTimerOwnerShift == process.worker->index();
 }
+/// Whether the running process's next wait, if it begins before the process switches, has the timer it needs.
+bool can_time(Process& process, const Bound& bound) noexcept;
 /// Gives the node back to the worker whose wheel it may be in.
 void give_timer_back(Process& process) noexcept;
 

@@ -16,6 +16,7 @@ template <class Cell>
 std::expected<Cell, CallError> query(Pid pid, detail::QueryAnswer answer, const Bound& bound) {
   static_assert(std::is_nothrow_move_constructible_v<Cell>);
   Process& self = self_process();
+  if (!detail::can_time(self, bound)) return std::unexpected(CallError{CallFailure::no_memory, {}});
   void* block = detail::heap().allocate(gc::size_class(detail::kSignalBytes));
   if (block == nullptr) return std::unexpected(CallError{CallFailure::no_memory, {}});
   detail::SignalPtr signal(detail::make_signal(block, detail::SignalKind::query, self.pid()));
