@@ -52,6 +52,8 @@ class Collector {
   virtual void* allocate_large(std::size_t bytes) noexcept = 0;
   /// Takes back what allocate_large(bytes) gave.
   virtual void free_large(void* block, std::size_t bytes) noexcept = 0;
+  /// Raises the bound on memory by `bytes`: for what must be said when all of it is in use.
+  virtual void raise_bound(std::size_t bytes) noexcept = 0;
   /// See HeapStats. Takes locks; not for hot paths.
   virtual HeapStats stats() const noexcept = 0;
 

@@ -5,6 +5,7 @@
 #include "gc/backends.h"
 #include "gc/depot.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -38,7 +39,7 @@ class Owned final : public Collector {
   void drain(Local&, unsigned cls, Magazine magazine) noexcept override { depot_.put(cls, magazine); }
 
   void* allocate_large(std::size_t bytes) noexcept override {
-    if (bytes > max_bytes_) return nullptr;  // so that rounding cannot overflow below
+    if (bytes > max_bytes_.load(base::relaxed)) return nullptr;  // so that rounding cannot overflow below
     const std::size_t rounded = round_to_grain(bytes);
     if (rounded < bytes || !reserve(rounded)) return nullptr;
     void* const block = std::aligned_alloc(kGrain, rounded);
@@ -59,6 +60,12 @@ class Owned final : public Collector {
     large_blocks_.fetch_sub(1, base::relaxed);
     large_bytes_.fetch_sub(rounded, base::relaxed);
     unreserve(rounded);
+  }
+
+  void raise_bound(std::size_t bytes) noexcept override {
+    std::size_t bound = max_bytes_.load(base::relaxed);
+    while (!max_bytes_.compare_exchange_weak(bound, bound + std::min(bytes, ~bound), base::relaxed, base::relaxed)) {
+    }
   }
 
   HeapStats stats() const noexcept override {
@@ -120,7 +127,7 @@ class Owned final : public Collector {
   bool reserve(std::size_t bytes) noexcept {
     std::size_t reserved = reserved_.load(base::relaxed);
     do {
-      if (bytes > max_bytes_ - reserved) return false;
+      if (bytes > max_bytes_.load(base::relaxed) - reserved) return false;
     } while (!reserved_.compare_exchange_weak(reserved, reserved + bytes, base::relaxed, base::relaxed));
     return true;
   }
@@ -130,7 +137,7 @@ class Owned final : public Collector {
   using Atomic = base::Real::atomic<T>;
 
   Depot depot_;
-  const std::size_t max_bytes_;
+  Atomic<std::size_t> max_bytes_;    // only grows
   Atomic<std::size_t> reserved_{0};  // slabs and large blocks; never above max_bytes_
   Atomic<std::size_t> slab_bytes_{0};
   Atomic<std::uint64_t> large_blocks_{0};

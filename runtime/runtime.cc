@@ -175,12 +175,27 @@ int Runtime::finish(const Reason& why) {
 
 namespace {
 
-// False: it was gone already; nothing is left of the signal.
+// False: it was gone already; nothing is left of the signal. Throws std::bad_alloc.
 bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_t ref, const Reason& reason, Pid to) {
   detail::OutsideHeap heap_scope(system);
   detail::SignalPtr signal = detail::new_signal(kind, from, ref);
   detail::signal_body(*signal).reason = reason;
   return detail::send_or_drop(system, std::move(signal), to);
+}
+
+// An exit signal from stop(), which processes that hold all the memory must not keep from its work: the bound on the
+// heap is raised, by as much as the next few hundred signals take. False: somebody was quicker and had it, or the
+// system has no more.
+bool tell_of_stop(System& system, Pid pid, const Reason& reason) noexcept {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    try {
+      signal_from_outside(system, SignalKind::exit_plain, Pid{}, 0, reason, pid);
+      return true;
+    } catch (const std::bad_alloc&) {
+      if (attempt == 0) system.collector->raise_bound(16 * 1024);
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -197,7 +212,10 @@ std::optional<Reason> Runtime::wait(Pid pid, Bound bound) {
 }
 
 void Runtime::forget(detail::Port& port, Pid watched) {
-  signal_from_outside(*system_, SignalKind::demonitor, port.process()->pid(), port.ref().id, reason::normal, watched);
+  try {
+    signal_from_outside(*system_, SignalKind::demonitor, port.process()->pid(), port.ref().id, reason::normal, watched);
+  } catch (const std::bad_alloc&) {  // its record of us is advisory
+  }
 }
 
 void Runtime::exit(Pid pid, Reason reason) {
@@ -238,28 +256,34 @@ bool Runtime::stop() {
   system.stopping.store(true, base::seq_cst);
   const Nanos began = base::monotonic_now();
   const Nanos limit = std::max<Nanos>(system.options.stop.count(), 0);
-  std::unordered_map<std::uint32_t, std::uint64_t> told;  // slot → incarnation that has its `shutdown`
+  std::unordered_map<std::uint32_t, std::uint64_t> told;  // slot → incarnation that has its last signal from here
   bool killing = false;
   Nanos round_at = began;
-  const auto for_each = [&](auto&& visit) {
+  const auto for_each = [&](auto&& visit) {  // until one visit says false
     for (std::uint32_t i = 0; i < system.table.used(); ++i) {
       Process& process = system.table.slot(i);
       const Pid pid = process.pid();
-      if (pid && process.mailbox.is_open(pid.id)) visit(i, pid);
+      if (pid && process.mailbox.is_open(pid.id) && !visit(i, pid)) return;
     }
   };
   while (system.alive() != 0) {
     const Nanos now = base::monotonic_now();
     if (now - began >= limit) break;
     if (now >= round_at) {  // those being born at the first round are told in a later one
-      const bool kill_now = !killing && now - began > limit / 2;
-      killing = killing || kill_now;
-      for_each([&](std::uint32_t slot, Pid pid) {
-        std::uint64_t& seen = told[slot];
-        if (seen == pid.id && !kill_now) return;
-        seen = pid.id;
-        exit(pid, killing ? reason::kill : reason::shutdown);
-      });
+      if (!killing && now - began > limit / 2) {
+        killing = true;
+        told.clear();
+      }
+      try {
+        for_each([&](std::uint32_t slot, Pid pid) {
+          std::uint64_t& seen = told[slot];
+          if (seen == pid.id) return true;
+          if (!tell_of_stop(system, pid, killing ? reason::kill : reason::shutdown)) return false;
+          seen = pid.id;
+          return true;
+        });
+      } catch (const std::bad_alloc&) {  // the next round tells the rest
+      }
       round_at = now + 2'000'000;
     }
     std::this_thread::sleep_for(kNap);
@@ -273,6 +297,7 @@ bool Runtime::stop() {
     base::log(base::Level::error, "runtime",
               fmt::format("{} {} did not stop in {} ms: it reaches no safe point; its worker is abandoned",
                           to_string(pid), system.registry.name_of(pid), limit / 1'000'000));
+    return true;
   });
   system.scheduler->abandon();
   static_cast<void>(system_.release());  // its threads still use it

@@ -114,9 +114,10 @@ class Runtime {
     return detail::call_as(*system_, *port.process(), to, std::move(request), bound);
   }
 
-  /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before.
+  /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before. No
+  /// process slot to wait with: std::runtime_error; no memory to ask: std::bad_alloc.
   std::optional<Reason> wait(Pid pid, Bound bound);
-  /// Sends an exit signal from outside; as erlking::exit(pid, reason).
+  /// Sends an exit signal from outside; as erlking::exit(pid, reason), but std::bad_alloc without memory for it.
   void exit(Pid pid, Reason reason);
   /// Who has the name; none: free.
   std::optional<Pid> whereis(std::string_view name) const;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <random>
 #include <set>
@@ -169,6 +170,26 @@ TEST_P(CollectorConformanceTest, AtItsBoundItAnswersNullAndRecovers) {
   void* const again = local.allocate(7);
   EXPECT_NE(again, nullptr);
   local.free(again, 7);
+}
+
+TEST_P(CollectorConformanceTest, ABoundThatIsRaisedGivesThatMuchMore) {
+  build({.max_bytes = std::size_t{1} << 20});
+  Local local(*heap);
+  std::vector<void*> blocks;
+  const auto take_all = [&] {
+    while (void* const block = local.allocate(0)) blocks.push_back(block);
+  };
+  take_all();
+  const std::size_t before = blocks.size();
+  heap->raise_bound(16 * 1024);
+  take_all();
+  EXPECT_GE(blocks.size(), before + 16 * 1024 / 64 / 2);
+  EXPECT_LE(blocks.size(), before + 16 * 1024 / 64);
+  heap->raise_bound(std::numeric_limits<std::size_t>::max());  // held at the largest there is
+  void* const large = local.allocate_large(1 << 20);
+  EXPECT_NE(large, nullptr);
+  local.free_large(large, 1 << 20);
+  for (void* block : blocks) local.free(block, 0);
 }
 
 TEST_P(CollectorConformanceTest, LargeBlocksCountAgainstTheBound) {
