@@ -1,6 +1,7 @@
 #include "runtime/call.h"
 
 #include <exception>
+#include <new>
 
 namespace erlking {
 
@@ -32,7 +33,12 @@ Reason reason_of_dropping() noexcept {
   if (process->exiting || process->doomed) return process->reason;
   if (std::uncaught_exceptions() == 0) return reason::normal;
   // Unwinding: by exit(), whose reason is known, or by an exception, whose reason the bottom catch will make.
-  return process->leaving ? process->reason : Reason("exception");
+  if (process->leaving) return process->reason;
+  try {
+    return Reason("exception");
+  } catch (const std::bad_alloc&) {
+    return reason::system_limit;
+  }
 }
 
 }  // namespace detail

@@ -49,20 +49,20 @@ Reason::Reason(std::string_view name, std::string_view detail) {
       }
     }
   }
-  auto* made = new Body;
+  auto made = std::make_unique<Body>();
   made->name = name;
   made->detail = detail;
-  word_ = reinterpret_cast<std::uintptr_t>(made);
+  word_ = reinterpret_cast<std::uintptr_t>(made.release());
 }
 
 Reason Reason::exception(std::string_view type, std::string_view what, std::span<void* const> backtrace) {
-  auto* made = new Body;
+  auto made = std::make_unique<Body>();
   made->name = "exception";
   made->type = type;
   made->what = what;
   made->backtrace.assign(backtrace.begin(), backtrace.end());
   Reason reason;
-  reason.word_ = reinterpret_cast<std::uintptr_t>(made);
+  reason.word_ = reinterpret_cast<std::uintptr_t>(made.release());
   return reason;
 }
 
