@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Runs one of examples/ in the ways listed below and checks what it prints and its exit status.
+
+usage: examples_test.py PROGRAM
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+TIMEOUT_S = 120
+TIME = r'\d+(\.\d+)?'
+COLLATZ = ['27: 111 steps', '-1: exception: std::domain_error: negative', '97: 118 steps', '0: timeout', '1: 0 steps']
+
+# name: its first word of usage, then (arguments, status, stdout as a regular expression).
+RUNS = {
+    'ping_pong': [
+        ([], 0, rf'10000 round trips, {TIME} µs each\nthe other ended: shutdown\n'),
+        (['1', '--ek-workers=1'], 0, rf'1 round trips, {TIME} µs each\nthe other ended: shutdown\n'),
+        (['0'], 2, ''),
+        (['12x'], 2, ''),
+        (['1', '1'], 2, ''),
+        (['--ek-workers=none'], 2, ''),
+    ],
+    'ring': [
+        ([], 0, rf'100000 hops in {TIME} ms, {TIME} ns each\n'),
+        (['1', '1', '1'], 0, rf'1 hops in {TIME} ms, {TIME} ns each\n'),
+        (['7', '5000', '3', '--ek-workers=4'], 0, rf'105000 hops in {TIME} ms, {TIME} ns each\n'),
+        (['100', '1'], 0, rf'1000 hops in {TIME} ms, {TIME} ns each\n'),
+        (['0'], 2, ''),
+        (['-3'], 2, ''),
+        (['1', '500001'], 2, ''),
+        (['1', '1', '1', '1'], 2, ''),
+    ],
+    'parallel_map': [
+        ([], 1, re.escape('\n'.join(COLLATZ) + '\n')),
+        (['27', '97'], 0, '27: 111 steps\n97: 118 steps\n'),
+        ([str(n) for n in (1, 2, 4, 8)] * 25, 0, '(1: 0 steps\n2: 1 steps\n4: 2 steps\n8: 3 steps\n){25}'),
+        (['-1', '--ek-workers=1'], 1, '-1: exception: std::domain_error: negative\n'),
+        (['1000000001'], 2, ''),
+        (['x'], 2, ''),
+    ],
+}
+
+
+def main(program):
+    name = pathlib.Path(program).name
+    faults = 0
+    for arguments, status, output in [*RUNS[name], (['--help'], 0, rf'(?s)usage: {name} .*--ek-workers.*')]:
+        try:
+            ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S,
+                                   stdin=subprocess.DEVNULL, check=False)
+        except subprocess.TimeoutExpired:
+            print(f'{name} {arguments} has not ended after {TIMEOUT_S} s')
+            return 1
+        told = status != 2 or f'usage: {name} ' in ended.stderr or '--ek-' in ended.stderr
+        if ended.returncode != status or not re.fullmatch(output, ended.stdout) or not told:
+            faults += 1
+            print(f'{name} {arguments}: status {ended.returncode}, not {status}, or not what it should print:\n'
+                  f'{ended.stdout}{ended.stderr}')
+    return 1 if faults else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1]))
