@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 
 namespace erlking {
@@ -28,6 +29,8 @@ class Bound {
   }
   constexpr Bound(Clock::time_point t) noexcept : ns_(base::to_nanos(t)), absolute_(true) {}
   constexpr Bound(Forever) noexcept : ns_(base::kForever) {}
+  constexpr Bound(std::integral auto) = delete;        // a bound has a unit: 5s, 50ms, a Clock::time_point, or forever
+  constexpr Bound(std::floating_point auto) = delete;  // a bound has a unit: 5s, 50ms, a Clock::time_point, or forever
 
   constexpr bool is_forever() const noexcept { return ns_ == base::kForever; }
   constexpr bool is_absolute() const noexcept { return absolute_; }
@@ -40,5 +43,10 @@ class Bound {
   base::Nanos ns_;
   bool absolute_ = false;
 };
+
+namespace detail {
+template <class T>
+concept NoBound = !std::convertible_to<T, Bound>;
+}  // namespace detail
 
 }  // namespace erlking

@@ -15,6 +15,7 @@ void exit(int) = delete;  // ::exit(3) would end the node: exit(Reason) ends thi
 /// Sends an exit signal: `kill` ends `to` untrappably (as `killed`); `normal` is ignored unless trapped or sent to
 /// oneself; any other ends it, or becomes an Exit message if it traps. Nothing happens if it is dead.
 void exit(Pid to, Reason reason);
+void exit(Pid, int) = delete;  // a reason is a name, not a number: exit(pid, Reason("overloaded"))
 
 /// Links the caller and `to`: whichever ends, the other gets an exit signal. Idempotent; to oneself: nothing. To a dead
 /// process: the caller exits with `noproc`, or gets Exit{to, noproc} if it traps.

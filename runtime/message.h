@@ -139,6 +139,16 @@ concept Sendable = std::is_object_v<T> && std::move_constructible<T> &&
                    (std::is_move_assignable_v<T> || std::is_nothrow_move_constructible_v<T>)&&!std::is_const_v<T> &&
                    !Borrowed<T> && alignof(T) <= 64 && !std::is_same_v<T, Message>;
 
+namespace detail {
+// Why T&& is refused by send, one reason each.
+template <class T>
+concept Lent = Borrowed<std::remove_cvref_t<T>>;
+template <class T>
+concept Kept = std::is_lvalue_reference_v<T> && !Lent<T>;
+template <class T>
+concept Fixed = !Sendable<T> && !Kept<T> && !Lent<T> && !std::is_same_v<T, Message>;
+}  // namespace detail
+
 /// A message that names its reply: what call() takes.
 template <class T>
 concept Request = Sendable<T> && requires {

@@ -4,6 +4,7 @@
 // compare copies.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@ class Reason {
   constexpr Reason() noexcept = default;
   /// A reason of one's own, e.g. Reason("disk_full", "/var"). Names that are predefined compare equal to those.
   explicit Reason(std::string_view name, std::string_view detail = {});
+  explicit Reason(std::integral auto, auto&&...) = delete;  // a reason is a name, not a number: Reason("disk_full")
   /// {shutdown, detail}: an orderly end with something to say; not abnormal.
   static Reason shutdown(std::string_view detail) { return Reason("shutdown", detail); }
   /// An uncaught exception: name "exception", its demangled type, what() (empty for foreign types), return addresses.

@@ -36,7 +36,7 @@ template <class M>
 struct Called;
 
 template <class T>
-struct signature : signature<decltype(&T::operator())> {};  // a generic lambda or an overloaded functor fails here
+struct signature : signature<decltype(&T::operator())> {};  // a clause names its message's type: it is no [](auto)
 template <class R, class... A>
 struct signature_of {
   using result = R;
@@ -63,10 +63,15 @@ struct When {
 
 // What a clause's parameters say of it.
 template <class Args>
-struct clause_args;
+struct clause_args {
+  static_assert(std::is_void_v<Args>, "a clause is [](Msg m), or for a call [](Request& r, From<Request> from)");
+  using item = void;
+};
 template <class A>
 struct clause_args<std::tuple<A>> {  // a message
   using message = std::remove_cvref_t<A>;
+  static_assert(Sendable<message> || std::is_same_v<message, Message>,
+                "a clause for what cannot be sent can never run: see Sendable");
   using item = message;
   static constexpr bool is_call = false;
   template <class F>
@@ -130,6 +135,16 @@ template <class C>
 inline constexpr bool takes_any = std::is_same_v<typename clause<C>::item, Message>;
 template <class C>
 inline constexpr bool is_catch_all = takes_any<C> && !clause<C>::guarded;
+
+// What a receive with these clauses returns.
+template <class... Cs>
+struct common_result {
+  static_assert(sizeof...(Cs) > 0, "receive needs a clause");
+  static_assert(
+      requires { typename std::common_type_t<typename clause<Cs>::result...>; },
+      "the clauses of a receive return values of a common type, or all return nothing");
+  using type = std::common_type_t<typename clause<Cs>::result...>;
+};
 
 // Nothing but Timeout follows a catch-all; at most one Timeout.
 template <class... Cs>
@@ -234,11 +249,10 @@ detail::When<Predicate, F> when(Predicate predicate, F clause) {
 
 /// See the head of this file. Exits the process (`timeout`) if the bound passes and no clause takes Timeout.
 template <detail::Clause... Cs>
-auto receive(Bound bound, Cs... clauses) -> std::common_type_t<typename detail::clause<Cs>::result...> {
-  static_assert(sizeof...(Cs) > 0, "receive needs a clause");
+auto receive(Bound bound, Cs... clauses) -> typename detail::common_result<Cs...>::type {
   static_assert(detail::well_ordered<Cs...>(),
                 "a clause after the catch-all [](Message) can never run, or there are two Timeout clauses");
-  using R = std::common_type_t<typename detail::clause<Cs>::result...>;
+  using R = typename detail::common_result<Cs...>::type;
   Process& process = require_process("receive");
   process.checkpoint();
   detail::Result<R> result;
@@ -255,9 +269,8 @@ auto receive(Bound bound, Cs... clauses) -> std::common_type_t<typename detail::
     }
   }
 }
-template <class F>
-requires(!std::convertible_to<F, Bound>) void receive(F&&, auto&&...) =
-    delete;  // the bound comes first: receive(1s, …), receive(forever, …)
+template <detail::NoBound B>
+void receive(B&&, auto&&...) = delete;  // a bound comes first, and has a unit: receive(1s, …), receive(forever, …)
 
 /// Runs the first clause that takes `message`, as receive() would, and says whether there was one; none: the message is
 /// as it was. For who has a Message in hand, such as a handler (handler.h). No Timeout clause.

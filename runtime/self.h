@@ -19,8 +19,8 @@ Pid self();
 
 /// Waits. A safe point.
 void sleep(Bound bound);
-void sleep(int) = delete;  // ::sleep(5) would stop the worker: say 5s
-void sleep(unsigned) = delete;
+void sleep(int) = delete;       // ::sleep(5) would stop the worker: say 5s
+void sleep(unsigned) = delete;  // ::sleep(5) would stop the worker: say 5s
 
 /// Lets every other runnable process of this worker go first. A safe point.
 void yield();

@@ -34,6 +34,7 @@ class To {
  public:
   To(Pid pid) noexcept : pid_(pid) {}
   To(Name name) noexcept : name_(name), named_(true) {}
+  To(const char*) = delete;  // a name is written Name{"store"}
   /// The process meant, now; nobody for a free name, and for a name at another node: there is none yet.
   Pid resolve(const System& system) const {
     if (!named_) return pid_;
@@ -174,8 +175,12 @@ Delivery send(const To& address, T&& message, Bound bound) {
 /// noproc.
 Delivery send(const To& address, Message&& message);
 
-template <class T>
-requires(std::is_lvalue_reference_v<T>) Delivery send(const To&, T&&, auto&&...)
-= delete;  // send takes the object over: send(to, std::move(x)), or send(to, T(x))
+// What cannot be sent; the compiler shows the line, and so the way out.
+template <detail::Lent T>
+Delivery send(const To&, T&&, auto&&...) = delete;  // its target is not sent along: send a std::string, a vector, a Ref
+template <detail::Kept T>
+Delivery send(const To&, T&&, auto&&...) = delete;  // send takes the object over: std::move(x), or a copy T(x)
+template <detail::Fixed T>
+Delivery send(const To&, T&&, auto&&...) = delete;  // a message is movable, not const, aligned to 64 bytes at most
 
 }  // namespace erlking
