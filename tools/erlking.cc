@@ -64,10 +64,18 @@ std::string workload_list() {
   return text;
 }
 
+// Where the peers' sources lie: as installed, seen from the executable, or in the checkout it was built from.
+std::string default_peers_dir() {
+  std::error_code error;
+  const auto executable = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto installed = (executable.parent_path() / EK_DATA_FOLDER "/perf/peers").lexically_normal();
+  return std::filesystem::is_directory(installed, error) ? installed.string() : EK_SOURCE_ROOT "/perf/peers";
+}
+
 // As given on the command line.
 struct BenchArguments {
   std::vector<std::string> workloads;
-  std::string scheduler, heap, workers, peers, peers_dir = EK_SOURCE_ROOT "/perf/peers";
+  std::string scheduler, heap, workers, peers, peers_dir = default_peers_dir();
   unsigned runs = 5;
   double scale = 1;
   bool csv = false, list = false;

@@ -147,7 +147,8 @@ bool usable_folder(const fs::path& folder) {
 std::expected<fs::path, std::string> peer_cache() {
   std::error_code error;
   const fs::path executable = fs::read_symlink("/proc/self/exe", error);
-  if (!error && usable_folder(executable.parent_path() / "peers")) return executable.parent_path() / "peers";
+  const fs::path folder = executable.parent_path();
+  if (!error && folder.filename() != "bin" && usable_folder(folder / "peers")) return folder / "peers";
   const char* const xdg = std::getenv("XDG_CACHE_HOME");
   const char* const home = std::getenv("HOME");
   fs::path cache;

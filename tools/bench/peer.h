@@ -14,8 +14,8 @@
 
 namespace erlking::bench {
 
-/// Where compiled peers are kept: a folder `peers` beside the executable, or in the user's cache, or temporary; the
-/// first that can be written.
+/// Where compiled peers are kept: a folder `peers` beside the executable (not where it is installed, in a `bin`), or in
+/// the user's cache, or temporary; the first that can be written.
 std::expected<std::filesystem::path, std::string> peer_cache();
 
 class Peer {
