@@ -40,7 +40,7 @@ struct Shared {
 template <class T>
 [[nodiscard]] Ref<const std::remove_cvref_t<T>> share(T&& value);
 
-/// See the head of this file. An empty Ref (default constructed or moved from) refers to nothing.
+/// A counted reference to an immutable value. An empty one (default constructed or moved from) refers to nothing.
 template <class T>
 class Ref {
   static_assert(std::is_const_v<T>, "write Ref<const T>: what is shared between processes is immutable");
@@ -48,11 +48,11 @@ class Ref {
   using Shared = gc::detail::Shared<Value>;
 
  public:
-  using element_type = T;
+  using element_type = T;  ///< const
 
   /// Refers to nothing.
   constexpr Ref() noexcept = default;
-  constexpr Ref(std::nullptr_t) noexcept {}
+  constexpr Ref(std::nullptr_t) noexcept {}  ///< the same
   Ref(const Ref& other) noexcept : shared_(other.shared_) {
     // relaxed: `other` keeps the value alive meanwhile, and nothing is published by a copy.
     if (shared_ != nullptr) shared_->count.fetch_add(1, base::relaxed);
@@ -78,7 +78,7 @@ class Ref {
 
   /// The value; only when not empty. It stays while this Ref or a copy refers to it.
   constexpr T& operator*() const noexcept { return shared_->value; }
-  constexpr T* operator->() const noexcept { return &shared_->value; }
+  constexpr T* operator->() const noexcept { return &shared_->value; }  ///< a member of it
   /// Its address, or null.
   constexpr T* get() const noexcept { return shared_ == nullptr ? nullptr : &shared_->value; }
   /// Whether it refers to a value.

@@ -30,11 +30,13 @@ enum class CallFailure : std::uint8_t {
   noconnection,  ///< the node is not connected
   no_memory,     ///< no memory for the request
 };
+/// Its name, as above.
 std::string_view to_string(CallFailure failure) noexcept;
 
+/// What call() returns instead of a reply.
 struct CallError {
-  CallFailure kind = CallFailure::timeout;
-  Reason why = {};  ///< of died: the exit reason, or `normal` if the request was just dropped
+  CallFailure kind = CallFailure::timeout;  ///< which failure
+  Reason why = {};                          ///< of died: the exit reason, or `normal` if the request was just dropped
   friend bool operator==(const CallError&, const CallError&) = default;
 };
 
@@ -55,9 +57,11 @@ Reason reason_of_dropping() noexcept;
 template <class M>
 class From {
  public:
-  using Reply = typename M::Reply;
+  using Reply = typename M::Reply;  ///< what reply() takes
 
+  /// Nobody's: there is nothing to answer.
   From() noexcept = default;
+  /// For the runtime.
   explicit From(detail::ReplyTo to) noexcept : to_(to) {}
   From(From&& other) noexcept : to_(std::exchange(other.to_, {})) {}
   From& operator=(From&& other) noexcept {
@@ -78,12 +82,12 @@ class From {
   bool fail(CallError error) noexcept {
     return answer([&](void* cell) { new (cell) Cell(std::unexpect, std::move(error)); });
   }
-  /// Whether it has been answered (here) or moved away.
+  /// Whether it can still be answered: it has been neither answered nor moved away.
   explicit operator bool() const noexcept { return to_.asker != nullptr; }
 
   /// For call(): whom to answer; and that nobody is to be answered.
   void aim(detail::ReplyTo to) noexcept { to_ = to; }
-  void forget() noexcept { to_ = {}; }
+  void forget() noexcept { to_ = {}; }  ///< see aim()
   void swap(From& other) noexcept { std::swap(to_, other.to_); }
 
  private:
@@ -197,7 +201,7 @@ typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&&
 
 }  // namespace detail
 
-/// See the head of this file. A safe point, also while it waits.
+/// Sends a request and waits for its reply, at most `bound` in all. A safe point, also while it waits.
 template <Request M>
 std::expected<typename M::Reply, CallError> call(const To& address, M request, Bound bound) {
   Process& self = require_process("call");

@@ -78,6 +78,7 @@ struct Item {
 };
 static_assert(sizeof(Item) == 32);
 
+/// What the runtime knows of T.
 template <class T>
 inline constexpr TypeInfo type_info_of{
     detail::nameable(detail::type_name<T>()) ? detail::hash_name(detail::type_name<T>()) : 0, detail::type_name<T>(),
@@ -100,7 +101,9 @@ void drop_item(Item* item) noexcept;
 /// received it; not to be kept beyond it.
 class Message {
  public:
+  /// No message.
   Message() noexcept = default;
+  /// Takes the Item over; for the runtime.
   explicit Message(Item* item) noexcept : item_(item) {}
   Message(Message&& other) noexcept : item_(std::exchange(other.item_, nullptr)) {}
   Message& operator=(Message&& other) noexcept {
@@ -118,6 +121,7 @@ class Message {
   }
   /// The type's name as the compiler spells it; empty for an empty Message.
   std::string_view type_name() const noexcept { return item_ == nullptr ? std::string_view() : item_->type->name; }
+  /// Whether it holds a message.
   explicit operator bool() const noexcept { return item_ != nullptr; }
   void swap(Message& other) noexcept { std::swap(item_, other.item_); }
 

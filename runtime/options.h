@@ -18,6 +18,7 @@ enum class ClockKind : std::uint8_t {
   manual,  ///< stands still until Runtime::advance(): tests need no sleeps
 };
 
+/// Everything a Runtime is built from.
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal"
   std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
@@ -26,7 +27,7 @@ struct Options {
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::size_t max_heap_bytes = SIZE_MAX;    ///< message heap; at the bound spawn and send find no memory
   std::size_t max_stack_bytes = SIZE_MAX;   ///< address space of stacks; at the bound spawn answers system_limit
-  ClockKind clock = ClockKind::real;
+  ClockKind clock = ClockKind::real;        ///< manual: for tests
   Duration stop =
       std::chrono::seconds(10);  ///< --ek-stop (ms), ERLKING_STOP: how long the end may take before the rest is killed
 

@@ -15,7 +15,9 @@ namespace erlking {
 struct Pid {
   std::uint64_t id = 0;  ///< [incarnation 36][runtime tag 6][slot 22]; 0 is nobody
 
+  /// Whether it is anybody's; not whether that one is alive.
   constexpr explicit operator bool() const noexcept { return id != 0; }
+  /// An order for containers; it says nothing of age.
   friend constexpr auto operator<=>(Pid, Pid) = default;
 };
 
@@ -25,13 +27,14 @@ std::string to_string(Pid pid);
 /// A registered name, as an address: resolved at each send (SEMANTICS 1.12). The characters must live until the call
 /// returns.
 struct Name {
-  std::string_view name;
+  std::string_view name;       ///< as registered
   std::string_view node = {};  ///< empty: this node (others come with the distribution)
 };
 
 /// Identifies one monitor of one process.
 struct MonitorRef {
-  std::uint64_t id = 0;
+  std::uint64_t id = 0;  ///< 0: none
+  /// Whether it is any monitor's.
   constexpr explicit operator bool() const noexcept { return id != 0; }
   friend constexpr auto operator<=>(MonitorRef, MonitorRef) = default;
 };

@@ -13,6 +13,7 @@
 
 namespace erlking {
 
+/// Why a process ended. Those that are predefined are in namespace reason.
 class Reason {
  public:
   /// `normal`.
@@ -39,14 +40,17 @@ class Reason {
     if (!is_code(word_)) release();
   }
 
+  /// What it is called: "normal", "exception", or a name of one's own.
   std::string_view name() const noexcept;
+  /// What was said beside the name; empty: nothing.
   std::string_view detail() const noexcept;
   /// Of an exception: its demangled type and what(); empty otherwise.
   std::string_view type() const noexcept;
-  std::string_view what() const noexcept;
+  std::string_view what() const noexcept;  ///< see type()
   /// Return addresses of the throw, innermost first; empty if this is no exception.
   std::span<void* const> backtrace() const noexcept;
 
+  /// Whether an exception nobody caught ended the process.
   bool is_exception() const noexcept { return !type().empty(); }
   /// Not normal, shutdown or {shutdown, _} (SEMANTICS 2.4).
   bool is_abnormal() const noexcept { return word_ != kNormal && name() != "shutdown"; }
@@ -74,6 +78,7 @@ class Reason {
     noconnection,
     terminate
   };
+  /// One of the predefined.
   constexpr explicit Reason(Code code) noexcept : word_(static_cast<std::uintptr_t>(code) << 1 | 1) {}
 
  private:
@@ -87,15 +92,15 @@ class Reason {
 };
 
 namespace reason {
-inline constexpr Reason normal{Reason::Code::normal};
-inline constexpr Reason shutdown{Reason::Code::shutdown};
-inline constexpr Reason kill{Reason::Code::kill};  ///< exit(pid, kill) ends it untrappably, as `killed`
-inline constexpr Reason killed{Reason::Code::killed};
+inline constexpr Reason normal{Reason::Code::normal};              ///< its work was done
+inline constexpr Reason shutdown{Reason::Code::shutdown};          ///< told to end, in order
+inline constexpr Reason kill{Reason::Code::kill};                  ///< exit(pid, kill) ends it untrappably, as `killed`
+inline constexpr Reason killed{Reason::Code::killed};              ///< somebody said exit(pid, kill)
 inline constexpr Reason noproc{Reason::Code::noproc};              ///< no such process
 inline constexpr Reason timeout{Reason::Code::timeout};            ///< a receive's bound passed and no clause took it
 inline constexpr Reason system_limit{Reason::Code::system_limit};  ///< no memory, no process slot left
-inline constexpr Reason noconnection{Reason::Code::noconnection};
-inline constexpr Reason terminate{Reason::Code::terminate};  ///< std::terminate: a throw nobody could catch
+inline constexpr Reason noconnection{Reason::Code::noconnection};  ///< its node was lost; not yet given
+inline constexpr Reason terminate{Reason::Code::terminate};        ///< std::terminate: a throw nobody could catch
 }  // namespace reason
 
 }  // namespace erlking

@@ -247,7 +247,8 @@ detail::When<Predicate, F> when(Predicate predicate, F clause) {
   return {std::move(predicate), std::move(clause)};
 }
 
-/// See the head of this file. Exits the process (`timeout`) if the bound passes and no clause takes Timeout.
+/// Takes the oldest message that some clause accepts, and returns what the clause does. Exits the process (`timeout`)
+/// if the bound passes and no clause takes Timeout.
 template <detail::Clause... Cs>
 auto receive(Bound bound, Cs... clauses) -> typename detail::common_result<Cs...>::type {
   static_assert(detail::well_ordered<Cs...>(),

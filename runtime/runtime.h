@@ -25,13 +25,17 @@ namespace erlking {
 
 /// A picture of a runtime; exact when it is at rest.
 struct RuntimeStats {
-  unsigned workers = 0;
-  std::uint64_t spawned = 0, exited = 0;
-  std::uint64_t dispatches = 0, steals = 0, sleeps = 0;
-  gc::HeapStats heap;
-  sched::StackStats stacks;
+  unsigned workers = 0;          ///< threads that run processes
+  std::uint64_t spawned = 0;     ///< processes, since the start
+  std::uint64_t exited = 0;      ///< those of them that have ended
+  std::uint64_t dispatches = 0;  ///< times a worker switched to a process
+  std::uint64_t steals = 0;      ///< processes a worker took from another
+  std::uint64_t sleeps = 0;      ///< times a worker went to sleep
+  gc::HeapStats heap;            ///< where messages live
+  sched::StackStats stacks;      ///< where processes run
 };
 
+/// Scheduler, heap and processes. Its members are for threads that are no process, any number at once.
 class Runtime {
  public:
   /// Builds and starts it. An option out of its range, or a system that gives no memory or threads:
@@ -61,6 +65,7 @@ class Runtime {
     if (!made) return std::unexpected(made.error());
     return made->pid;
   }
+  /// The same with the default options.
   template <class F, class... Args>
   requires Spawnable<F, Args...> std::expected<Pid, SpawnError> spawn(F&& f, Args&&... args) {
     return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
@@ -134,9 +139,11 @@ class Runtime {
   /// names of those that never reached a safe point in the log. True: all have ended.
   bool stop();
 
+  /// A picture of it.
   RuntimeStats stats() const;
   /// Processes alive now.
   std::uint64_t processes() const { return system_->alive(); }
+  /// What it was built from.
   const Options& options() const { return system_->options; }
 
  private:

@@ -33,12 +33,14 @@ bool set_mailbox_bound(std::uint32_t messages);
 
 // --- names (SEMANTICS §6) ---
 
+/// Why register_name() did not.
 enum class NameError : std::uint8_t {
   taken,          ///< somebody has that name
   already_named,  ///< the process has a name
   noproc,         ///< no such process
   reserved,       ///< empty, or "undefined"
 };
+/// Its name, as above.
 std::string_view to_string(NameError error) noexcept;
 /// Gives `pid` (any process of this runtime) the name. One name per process; freed when it ends, before anybody is
 /// told.
@@ -55,25 +57,31 @@ bool unregister(std::string_view name);
 /// alive.
 bool is_alive(Pid pid, Bound bound);
 
-enum class Status : std::uint8_t { running, waiting };
+/// What a process was doing when it was asked.
+enum class Status : std::uint8_t {
+  running,  ///< or about to
+  waiting,  ///< in a receive, call, send or sleep
+};
 
 /// A consistent picture of one process, taken at one of its safe points.
 struct ProcessInfo {
-  Pid pid, parent;
-  std::string name;   ///< registered; empty: none
-  std::string entry;  ///< the type of the function it was spawned with
-  Status status = Status::waiting;
-  std::uint32_t mailbox_depth = 0;  ///< messages accepted and not received
-  std::uint32_t mailbox_bound = 0;
-  std::uint32_t received = 0;    ///< messages, modulo 2^32
-  std::uint32_t refused = 0;     ///< sends refused for want of room, modulo 2^32
-  std::uint64_t reductions = 0;  ///< times it used a budget of 2,000 operations up
-  bool trap_exit = false;
-  int worker = -1;              ///< the one that ran it last
-  int pinned_to = -1;           ///< -1: it may run anywhere
-  std::size_t stack_bytes = 0;  ///< usable
-  std::vector<Pid> links;
+  Pid pid;                                           ///< its own
+  Pid parent;                                        ///< who spawned it; null: a thread
+  std::string name;                                  ///< registered; empty: none
+  std::string entry;                                 ///< the type of the function it was spawned with
+  Status status = Status::waiting;                   ///< when it was asked
+  std::uint32_t mailbox_depth = 0;                   ///< messages accepted and not received
+  std::uint32_t mailbox_bound = 0;                   ///< the most there may be
+  std::uint32_t received = 0;                        ///< messages, modulo 2^32
+  std::uint32_t refused = 0;                         ///< sends refused for want of room, modulo 2^32
+  std::uint64_t reductions = 0;                      ///< times it used a budget of 2,000 operations up
+  bool trap_exit = false;                            ///< whether exits become messages
+  int worker = -1;                                   ///< the one that ran it last
+  int pinned_to = -1;                                ///< -1: it may run anywhere
+  std::size_t stack_bytes = 0;                       ///< usable
+  std::vector<Pid> links;                            ///< in no order
   std::vector<std::pair<MonitorRef, Pid>> monitors;  ///< its own
+  /// Others', with who they are.
   std::vector<std::pair<MonitorRef, Pid>> monitored_by;
 };
 /// Errors: noproc, timeout, no_memory.

@@ -32,7 +32,9 @@ enum class Delivery : std::uint8_t {
 /// Where to send: a Pid or a Name (resolved by each send).
 class To {
  public:
+  /// That process.
   To(Pid pid) noexcept : pid_(pid) {}
+  /// Whoever has the name when something is sent.
   To(Name name) noexcept : name_(name), named_(true) {}
   To(const char*) = delete;  // a name is written Name{"store"}
   /// The process meant, now; nobody for a free name, and for a name at another node: there is none yet.
@@ -40,8 +42,9 @@ class To {
     if (!named_) return pid_;
     return name_.node.empty() ? system.registry.find(name_.name) : Pid{};
   }
+  /// Whether it was made of a pid.
   bool is_pid() const noexcept { return !named_; }
-  Pid pid() const noexcept { return pid_; }
+  Pid pid() const noexcept { return pid_; }  ///< the pid it was made of
 
  private:
   Pid pid_;
@@ -135,8 +138,8 @@ Push push_from_outside(System& system, Process& target, Item* item, Pid to) noex
 
 }  // namespace detail
 
-/// See the head of this file. Takes rvalues only. Throws std::bad_alloc if there is no memory for the message. A safe
-/// point.
+/// Delivers without waiting. Takes rvalues only; a refused object is moved back into the argument. Throws
+/// std::bad_alloc if there is no memory for the message. A safe point.
 template <Sendable T>
 Delivery send(const To& address, T&& message) {
   Process& self = require_process("send");

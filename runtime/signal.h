@@ -20,16 +20,16 @@ class Process;
 
 /// A monitored process has ended (or never was: reason `noproc`). `name` is set if the monitor was made by name.
 struct Down {
-  MonitorRef ref;
-  Pid pid;
-  Reason reason;
-  Ref<const std::string> name;
+  MonitorRef ref;               ///< which monitor
+  Pid pid;                      ///< who has ended; null: nobody had the name
+  Reason reason;                ///< why
+  Ref<const std::string> name;  ///< the monitor's, or empty
 };
 
 /// A linked process has ended, or somebody said exit(pid, reason); only while trapping exits.
 struct Exit {
-  Pid from;
-  Reason reason;
+  Pid from;       ///< who has ended, or who said exit(); null: a thread
+  Reason reason;  ///< why
 };
 
 namespace detail {

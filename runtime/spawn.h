@@ -32,12 +32,13 @@ enum class SpawnError : std::uint8_t {
   bad_options,   ///< an option out of its range (options.h)
   stopping,      ///< the runtime is coming to its end
 };
+/// Its name, as above.
 std::string_view to_string(SpawnError error) noexcept;
 
 /// A new process and the monitor on it.
 struct Monitored {
-  Pid pid;
-  MonitorRef ref;
+  Pid pid;         ///< the process
+  MonitorRef ref;  ///< the caller's monitor on it
 };
 
 namespace detail {
@@ -109,40 +110,48 @@ Monitored spawn_or_exit(const SpawnOptions& options, Tie tie, const char* what, 
 
 }  // namespace detail
 
+/// A function that can be called with these arguments, once moved.
 template <class F, class... Args>
 concept Spawnable = std::invocable<std::decay_t<F>, std::decay_t<Args>...>;
 
+/// Starts a process; its pid. At a limit the caller exits. A safe point, as are the others here.
 template <class F, class... Args>
 requires Spawnable<F, Args...> Pid spawn(const SpawnOptions& options, F&& f, Args&&... args) {
   return detail::spawn_or_exit(options, detail::Tie::none, "spawn", std::forward<F>(f), std::forward<Args>(args)...)
       .pid;
 }
+/// The same with the default options.
 template <class F, class... Args>
 requires Spawnable<F, Args...> Pid spawn(F&& f, Args&&... args) {
   return spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
+/// The same, linked to the caller from its first moment (SEMANTICS 3.3).
 template <class F, class... Args>
 requires Spawnable<F, Args...> Pid spawn_link(const SpawnOptions& options, F&& f, Args&&... args) {
   return detail::spawn_or_exit(options, detail::Tie::link, "spawn_link", std::forward<F>(f),
                                std::forward<Args>(args)...)
       .pid;
 }
+/// The same with the default options.
 template <class F, class... Args>
 requires Spawnable<F, Args...> Pid spawn_link(F&& f, Args&&... args) {
   return spawn_link(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
+/// The same, monitored by the caller from its first moment (SEMANTICS 4.5).
 template <class F, class... Args>
 requires Spawnable<F, Args...> Monitored spawn_monitor(const SpawnOptions& options, F&& f, Args&&... args) {
   return detail::spawn_or_exit(options, detail::Tie::monitor, "spawn_monitor", std::forward<F>(f),
                                std::forward<Args>(args)...);
 }
+/// The same with the default options.
 template <class F, class... Args>
 requires Spawnable<F, Args...> Monitored spawn_monitor(F&& f, Args&&... args) {
   return spawn_monitor(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
+/// The same; what stands in the way is returned.
 template <class F, class... Args>
 requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(const SpawnOptions& options, F&& f,
                                                                         Args&&... args) {
@@ -154,6 +163,7 @@ requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(const Sp
   if (!made) return std::unexpected(made.error());
   return made->pid;
 }
+/// The same with the default options.
 template <class F, class... Args>
 requires Spawnable<F, Args...> std::expected<Pid, SpawnError> try_spawn(F&& f, Args&&... args) {
   return try_spawn(SpawnOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
