@@ -136,6 +136,18 @@ std::string_view value_of(std::string_view word, std::string_view key) {
                                                                            : std::string_view{};
 }
 
+// "12,34" → 12, 34.
+bool read_points(const std::string& text, std::vector<double>& points) {
+  for (const char* at = text.c_str();;) {
+    char* end = nullptr;
+    points.push_back(std::strtod(at, &end));
+    if (end == at) return false;
+    if (*end == '\0') return true;
+    if (*end != ',') return false;
+    at = end + 1;
+  }
+}
+
 bool usable_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -271,6 +283,12 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
     const std::string key = words[i].substr(0, equals), value = words[i].substr(equals + 1);
     if (key == "where") {
       outcome.placement = value;
+      continue;
+    }
+    if (key == "curve") {
+      if (outcome.figures.empty() || !read_points(value, outcome.figures.front().curve)) {
+        return std::unexpected(Failure{"unexpected answer: " + *line});
+      }
       continue;
     }
     char* end = nullptr;

@@ -97,7 +97,12 @@ std::vector<Figure> percentiles(const Case& which, std::vector<std::int64_t>& ti
   const auto at = [&](std::size_t per_mille) {
     return static_cast<double>(times[(times.size() * per_mille + 999) / 1000 - 1]);  // the peers' rule
   };
-  return {{metric_name(which, "p50"), at(500)},
+  std::vector<double> curve;
+  for (std::size_t beyond = times.size();; beyond /= 2) {
+    curve.push_back(static_cast<double>(times[std::max<std::size_t>(1, times.size() - beyond) - 1]));
+    if (beyond == 0) break;
+  }
+  return {{metric_name(which, "p50"), at(500), std::move(curve)},
           {metric_name(which, "p99"), at(990)},
           {metric_name(which, "p99.9"), at(999)},
           {metric_name(which, "max"), static_cast<double>(times.back())}};

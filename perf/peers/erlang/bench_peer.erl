@@ -330,4 +330,8 @@ receive_busy(K, N, Times, Yields) ->
 percentiles(N, Times) ->
     Sorted = list_to_tuple(lists:sort([atomics:get(Times, K) || K <- lists:seq(1, N)])),
     At = fun(PerMille) -> element(max(1, (N * PerMille + 999) div 1000), Sorted) end,
-    [{"p50", At(500)}, {"p99", At(990)}, {"p999", At(999)}, {"max", element(N, Sorted)}].
+    [{"p50", At(500)}, {"p99", At(990)}, {"p999", At(999)}, {"max", element(N, Sorted)},
+     {"curve", lists:join(",", [integer_to_list(element(max(1, N - Beyond), Sorted)) || Beyond <- halves(N)])}].
+
+halves(0) -> [0];
+halves(N) -> [N | halves(N div 2)].

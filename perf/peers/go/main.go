@@ -322,5 +322,13 @@ func latency(n int, o options) (string, error) {
 		}
 		return times[i]
 	}
-	return fmt.Sprintf("p50=%d p99=%d p999=%d max=%d", at(500), at(990), at(999), times[n-1]), nil
+	curve := fmt.Sprint(times[0])
+	for beyond := n / 2; ; beyond /= 2 {
+		curve += fmt.Sprintf(",%d", times[n-beyond-1])
+		if beyond == 0 {
+			break
+		}
+	}
+	return fmt.Sprintf("p50=%d p99=%d p999=%d max=%d curve=%s",
+		at(500), at(990), at(999), times[n-1], curve), nil
 }
