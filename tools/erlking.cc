@@ -3,12 +3,14 @@
 #include "runtime/options.h"
 #include "sched/sched.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/html.h"
 #include "tools/demo.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -75,6 +77,7 @@ std::string default_peers_dir() {
 // As given on the command line.
 struct BenchArguments {
   std::vector<std::string> workloads;
+  std::optional<std::string> html;
   std::string scheduler, heap, workers, peers, peers_dir = default_peers_dir();
   unsigned runs = 5;
   double scale = 1;
@@ -98,6 +101,8 @@ void add_bench(CLI::App& app, BenchArguments& given) {
   bench.add_option("--vs", given.peers, "peers to measure beside us: beam, go")->option_text("LIST");
   bench.add_option("--peers-dir", given.peers_dir, "where the peers' sources lie")->option_text("DIR");
   bench.add_flag("--csv", given.csv, "CSV, alone, on stdout; everything else on stderr");
+  bench.add_option("--html", given.html, "also writes a page with plots there, for a browser; it needs no network")
+      ->option_text("FILE");
   bench.add_flag("--list", given.list, "lists workloads, schedulers, heaps and peers, and ends");
   bench.footer(
       "Workloads:\n" + workload_list() +
@@ -174,10 +179,35 @@ bench::BenchOptions bench_options(const BenchArguments& given, const Options& ba
       }
     }
   }
+  if (given.html) {
+    if (const std::string why = bench::why_no_html(*given.html); !why.empty()) throw Misuse{why};
+    options.html = *given.html;
+  }
   return options;
 }
 
+// As one would type it.
+std::string command_line(int argc, char** argv) {
+  std::string text = "erlking";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const bool plain = !word.empty() && std::ranges::all_of(word, [](unsigned char c) {
+      return std::isalnum(c) || std::string_view("-_=,./:+@%").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+    text += ' ';
+    if (plain) {
+      text += word;
+      continue;
+    }
+    text += '\'';
+    for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    text += '\'';
+  }
+  return text;
+}
+
 int run(int argc, char** argv) {
+  const std::string command = command_line(argc, argv);
   auto base = Options::parse(argc, argv);  // removes --ek-…
   if (!base) return misuse(base.error());
 
@@ -208,7 +238,9 @@ int run(int argc, char** argv) {
     return 0;
   }
   try {
-    return bench::run_bench(bench_options(arguments, *base));
+    bench::BenchOptions options = bench_options(arguments, *base);
+    options.command = command;
+    return bench::run_bench(options);
   } catch (const Misuse& e) {
     return misuse(e.what);
   }

@@ -28,7 +28,7 @@ RANK = {'base': 0, 'sched': 1, 'gc': 1, 'io': 2, 'runtime': 3, 'net': 4}
 DOORS = {layer: f'{layer}/{layer}.h' for layer in ('sched', 'gc', 'io')}  # once it exists; base is vocabulary
 CPP = ('.h', '.cc', '.S')
 # What is only stripped of trailing whitespace; the C++ files and scripts also keep the line length.
-OTHER_TEXT = ('.erl', '.go', '.md', '.txt', '.json', '.yml')
+OTHER_TEXT = ('.erl', '.go', '.html', '.md', '.txt', '.json', '.yml')
 LINE_LENGTH = 120
 AMBIENT = [
     (re.compile(r'\b\w+_clock\s*::\s*now\b'), 'reads a clock: use base/clock.h'),

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "tools/bench/floors.h"
+#include "tools/bench/html.h"
 #include "tools/bench/machine.h"
 #include "tools/bench/ours.h"
 #include "tools/bench/peer.h"
@@ -75,7 +76,7 @@ class Bench {
     if (!run_rounds()) return 1;
     priority.reset();
     report();
-    return 0;
+    return options_.html.empty() || write_page() ? 0 : 1;
   }
 
  private:
@@ -183,6 +184,7 @@ class Bench {
     for (const Figure& figure : outcome->figures) {
       Row::Cell& cell = board_.row(job.which, figure.metric).cells[static_cast<std::size_t>(job.contender)];
       cell.samples.push_back(figure.ns);
+      if (!figure.curve.empty()) cell.curves.push_back(figure.curve);
       ++cell.placements[outcome->placement];
       cell.disturbed += disturbed ? 1 : 0;
     }
@@ -233,12 +235,28 @@ class Bench {
     print_table(out, board_);
     fmt::print(out, "\n");
     print_floors(out, board_);
-    fmt::print(out, "\nmedian (min..max) of {} runs in turns; ratio: the peer's median / ours\n", options_.runs);
-    fmt::print(out, "{} of {} runs repeated because others used more than a quarter of a core", repeated_,
-               accepted_ + repeated_);
-    if (accepted_disturbed_ != 0) fmt::print(out, "; {} accepted though disturbed, marked *", accepted_disturbed_);
     fmt::print(out, "\n");
+    for (const std::string& note : notes()) fmt::print(out, "{}\n", note);
     if (options_.csv) print_csv(stdout, board_);
+  }
+
+  std::vector<std::string> notes() const {
+    std::string repeats = fmt::format("{} of {} runs repeated because others used more than a quarter of a core",
+                                      repeated_, accepted_ + repeated_);
+    if (accepted_disturbed_ != 0) {
+      repeats += fmt::format("; {} accepted though disturbed, marked *", accepted_disturbed_);
+    }
+    return {fmt::format("median (min..max) of {} runs in turns; ratio: the peer's median / ours", options_.runs),
+            std::move(repeats)};
+  }
+
+  bool write_page() const {
+    PageFacts facts{options_.command, {}, notes()};
+    facts.versions[Contender::erlking] = fmt::format("{}, {}, {}", EK_VERSION, board_.scheduler, board_.heap);
+    for (const auto& [key, peer] : peers_)
+      facts.versions[key.first] = peer->version() + (peer->has_jit() ? ", JIT" : "");
+    const std::string why = write_html(options_.html, board_, facts);
+    return why.empty() || complain(why);
   }
 
   const BenchOptions& options_;

@@ -16,6 +16,8 @@ struct BenchOptions {
   unsigned runs = 5;              ///< that count; one more, shortened, warms up
   double scale = 1;               ///< times the operations of a run
   bool csv = false;               ///< CSV on stdout, all else on stderr
+  std::string html;               ///< a page is written there; empty: none
+  std::string command;            ///< that was given, for the page
   std::string peers_dir;          ///< where perf/peers lies
   Options runtime;                ///< scheduler, heap and the rest; `workers` is set for each
 };

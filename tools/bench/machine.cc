@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <string>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,7 +60,36 @@ void on_signal(int signal) {
   ::raise(signal);
 }
 
+// What follows `key` and `separator` in the first such line; empty: there is none.
+std::string value_in(const char* file, std::string_view key, char separator) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with(key)) continue;
+    const std::size_t at = line.find_first_not_of(" \t\"", std::min(line.size(), line.find(separator)) + 1);
+    return at == line.npos ? "" : line.substr(at, line.find('"', at) - at);
+  }
+  return "";
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> describe_machine() {
+  const std::string flags = value_in("/proc/cpuinfo", "flags", ':');
+  std::string system = value_in("/etc/os-release", "PRETTY_NAME", '=');
+  utsname kernel{};
+  if (::uname(&kernel) == 0) {
+    system += fmt::format("{}{} {} {}", system.empty() ? "" : ", ", kernel.sysname, kernel.release, kernel.machine);
+  }
+  return {{"processor", value_in("/proc/cpuinfo", "model name", ':')},
+          {"CPUs", fmt::format("{} usable of {}{}", sched::usable_cpus(), ::sysconf(_SC_NPROCESSORS_ONLN),
+                               flags.find(" hypervisor") != flags.npos ? ", of a virtual machine" : "")},
+          {"system", system},
+#ifdef __clang__
+          {"compiler", __VERSION__}};
+#else
+          {"compiler", "g++ " __VERSION__}};
+#endif
+}
 
 Neighbours::Neighbours(std::span<const pid_t> children) : children_(children) {
   began_ = base::monotonic_now();

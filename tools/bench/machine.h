@@ -1,12 +1,18 @@
-// The machine a benchmark shares: how much of it others used during a run, and a greater share of it for the run.
+// The machine a benchmark shares: what it is, how much of it others used during a run, and a greater share of it for
+// the run.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <sys/types.h>
+#include <utility>
+#include <vector>
 
 namespace erlking::bench {
+
+/// What figures depend on, to stand beside them: the processor, how many CPUs may be used, the system, the compiler.
+std::vector<std::pair<std::string, std::string>> describe_machine();
 
 /// Watches the CPU time others use, from its construction on: all that /proc/stat calls busy or stolen, less what this
 /// process and `children` used. Without a readable /proc it sees nobody.

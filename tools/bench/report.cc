@@ -50,12 +50,6 @@ void print_columns(std::FILE* out, const std::vector<std::vector<std::string>>& 
   }
 }
 
-std::string ratio(const Summary& peer, const Summary& ours) {
-  if (peer.runs == 0 || ours.runs == 0 || ours.median <= 0) return "";
-  const double times = peer.median / ours.median;
-  return times < 100 ? fmt::format("{:.1f}×", times) : fmt::format("{:.0f}×", times);
-}
-
 }  // namespace
 
 std::string Row::Cell::placement() const {
@@ -101,6 +95,12 @@ std::string text_of(double ns) {
   return fmt::format("{} {}", number(ns / unit.ns), unit.name);
 }
 
+std::string ratio_of(const Summary& peer, const Summary& ours) {
+  if (peer.runs == 0 || ours.runs == 0 || ours.median <= 0) return "";
+  const double times = peer.median / ours.median;
+  return times < 100 ? fmt::format("{:.1f}×", times) : fmt::format("{:.0f}×", times);
+}
+
 void print_table(std::FILE* out, const Board& board) {
   std::vector<std::vector<std::string>> lines(1);
   lines[0] = {"workload", "workers", "ours ran", "erlking"};
@@ -124,7 +124,7 @@ void print_table(std::FILE* out, const Board& board) {
     for (const Contender peer : board.contenders) {
       if (peer == Contender::erlking) continue;
       line.push_back(cell(peer));
-      line.push_back(ratio(row.of(peer).summary(), ours));
+      line.push_back(ratio_of(row.of(peer).summary(), ours));
     }
     line.push_back(verdict(board, row));
     lines.push_back(std::move(line));

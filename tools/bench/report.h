@@ -1,4 +1,4 @@
-// What a bench has found, and the two ways it is shown: a table with ratios and targets for people, CSV for programs.
+// What a bench has found, and two ways it is shown: a table with ratios and targets for people, CSV for programs.
 #pragma once
 
 #include "tools/bench/floors.h"
@@ -21,6 +21,7 @@ struct Row {
     std::vector<double> samples;                 // ns; one a run
     std::map<std::string, unsigned> placements;  // how many runs were placed so
     unsigned disturbed = 0;                      // runs accepted although a neighbour disturbed them
+    std::vector<std::vector<double>> curves;     // Figure::curve of each run that has one
 
     bool empty() const noexcept { return samples.empty(); }
     Summary summary() const { return summarise(samples); }
@@ -52,6 +53,8 @@ struct Board {
 /// "33.1 (31.9..35.0) ns", in the unit that suits the median.
 std::string text_of(const Summary& summary);
 std::string text_of(double ns);
+/// "8.8×": how many times better ours is. Empty: one of the two was not measured.
+std::string ratio_of(const Summary& peer, const Summary& ours);
 
 void print_table(std::FILE* out, const Board& board);
 void print_floors(std::FILE* out, const Board& board);
