@@ -774,8 +774,7 @@ void Core::discard(sched::TimerNode& node) noexcept { heap.free(&node, gc::size_
 void Core::reap(sched::Task& task) noexcept {
   Process& process = static_cast<Process&>(task);
 #if defined(__SANITIZE_THREAD__)
-  __tsan_destroy_fiber(process.fiber.tsan);
-  process.fiber.tsan = nullptr;
+  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
 #endif
   policy().retire(process);
   if (process.stack_low != nullptr) stacks().give_class(process.stack(), process.stack_class);
