@@ -105,7 +105,7 @@ json cell_of(const Row::Cell& cell) {
 
 // "p99.9@1k/busy" → 99.9, "max@…" → 100; null: no percentile.
 json percentile_of(const Row& row) {
-  if (!row.which.workload->is_latency()) return nullptr;
+  if (!row.which.workload->metric.empty()) return nullptr;
   const std::string name = row.metric.substr(0, row.metric.find('@'));
   if (name == "max") return 100;
   double p = 0;
