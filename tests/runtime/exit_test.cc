@@ -1,8 +1,22 @@
 // How a process ends and what others see of it: SEMANTICS §2, both tables; uncaught exceptions; the crash report.
 #include "tests/support/runtime_fixture.h"
 
+#include <cstdlib>
+#include <new>
 #include <optional>
 #include <stdexcept>
+
+// Memory runs out, but for messages and signals, where a test says so: in one thread, between two of its statements.
+namespace {
+thread_local bool memory_gone = false;
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  void* const memory = memory_gone ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace erlking::testing {
 
@@ -42,6 +56,8 @@ void PrintTo(const Ending& ending, std::ostream* out) { *out << ending.name; }
 
 const Reason kCustom("custom", "with a detail");
 
+[[gnu::noinline]] void throw_oh() { throw std::runtime_error("oh"); }
+
 std::vector<Ending> endings() {
   const Reason thrown = Reason::exception("std::runtime_error", "oh", {});
   const Reason thrown_int = Reason::exception("int", "", {});
@@ -58,6 +74,23 @@ std::vector<Ending> endings() {
       {"ThrowsAnException", [] { throw std::runtime_error("oh"); }, thrown, thrown, {}},
       {"ThrowsAnInt", [] { throw 1; }, thrown_int, thrown_int, {}},
       {"ThrowsAReason", [] { throw Reason("mine"); }, Reason("mine"), Reason("mine"), {}},
+      {"ThrowsOutOfADestructor",
+       [] {
+         struct Throws {
+           ~Throws() { throw_oh(); }
+         } throws;
+       },
+       thrown,
+       thrown,
+       {}},
+      {"Terminates", [] { std::terminate(); }, reason::terminate, reason::terminate, {}},
+      {"SpawnsAtTheLimit",
+       [] {
+         for (;;) spawn(wait_forever);
+       },
+       reason::system_limit,
+       reason::system_limit,
+       {}},
       {"ExitsKill", [] { exit(reason::kill); }, reason::kill, reason::kill, {}},  // SEMANTICS 2.2: trappable
       {"IsKilled", [] {}, reason::killed, reason::killed, reason::kill},
       {"IsSentAnyReason", [] {}, kCustom, kCustom, kCustom},
@@ -66,7 +99,9 @@ std::vector<Ending> endings() {
   };
 }
 
-struct EndingTest : RuntimeTest, ::testing::WithParamInterface<Ending> {};
+struct EndingTest : RuntimeTest, ::testing::WithParamInterface<Ending> {
+  EndingTest() { options.max_processes = 300; }
+};
 
 TEST_P(EndingTest, Rule_2_TableOfEventsAtTheSource) {
   const Ending& row = GetParam();
@@ -134,6 +169,49 @@ TEST_F(ExitTest, Rule_2_MonitoringWhatDoesNotExistTellsByMessage) {
     await_down(gone);
     EXPECT_EQ(await_down(monitor(gone.pid)), reason::noproc);
     EXPECT_EQ(await_down(monitor(Pid{})), reason::noproc);
+    EXPECT_EQ(await_down(monitor(Name{"nobody"})), reason::noproc);
+  });
+}
+
+TEST_F(ExitTest, Rule_2_AProcessWithoutMemoryForATieIsToThePeerAsIfItHadEnded) {
+  run([] {
+    std::atomic<bool> asked = false;
+    const Monitored p = spawn_monitor({.worker = 1}, [&, to = self()] {
+      send(to, Ready{self()});
+      receive(forever, [&](Ready) {
+        while (!asked) {  // comes to no safe point: what it is asked waits
+        }
+        memory_gone = true;
+        trap_exit(false);
+        memory_gone = false;
+      });
+      receive(forever, [](Go) {});
+    });
+    receive(5s, [](Ready) {});
+    const Monitored asking = spawn_monitor({.worker = 0}, [&] {
+      send(p.pid, Ready{self()});
+      const Monitored linked = spawn_monitor({.worker = 0}, [&] {
+        link(p.pid);
+        wait_forever();
+      });
+      const Monitored trapping = spawn_monitor({.worker = 0}, [&] {
+        trap_exit(true);
+        link(p.pid);
+        EXPECT_EQ(await_exit(p.pid), reason::system_limit);
+        EXPECT_TRUE(process_info(self(), 1s)->links.empty());
+      });
+      for (int i = 0; i < 40; ++i) monitor(p.pid);  // some find room in what it has already
+      let_others_run();                             // they are all on this worker
+      asked = true;
+      EXPECT_EQ(await_down(linked), reason::system_limit);
+      EXPECT_EQ(await_down(trapping), reason::normal);
+      receive(5s, when([&](const Down& down) { return down.pid == p.pid; },
+                       [](Down down) { EXPECT_EQ(down.reason, reason::system_limit); }));
+    });
+    EXPECT_EQ(await_down(asking), reason::normal);
+    EXPECT_TRUE(process_info(p.pid, 5s)->links.empty());
+    send(p.pid, Go{});
+    EXPECT_EQ(await_down(p), reason::normal) << "it lives on, and so does the tie it had before";
   });
 }
 
@@ -204,6 +282,22 @@ TEST_P(ExplicitExitTest, Rule_2_TableOfExplicitExits) {
 INSTANTIATE_TEST_SUITE_P(Exit, ExplicitExitTest, ::testing::ValuesIn(explicits()),
                          [](const auto& info) { return std::string(info.param.name); });
 
+TEST_F(ExitTest, Rule_2_AnExitFromAThreadThatIsNoProcessComesFromNobody) {
+  std::atomic<bool> trapped = false;
+  const Pid trapping = start([&] {
+    trap_exit(true);
+    receive(forever, [&](Exit got) { trapped = got.from == Pid{} && got.reason == reason::normal; });
+  });
+  const Pid plain = start(wait_forever);
+  rt().exit(plain, reason::normal);
+  rt().exit(trapping, reason::normal);
+  ASSERT_TRUE(rt().run_until_idle());
+  EXPECT_TRUE(trapped);
+  EXPECT_EQ(rt().processes(), 1u) << "normal, from another, is ignored";
+  rt().exit(plain, kCustom);
+  EXPECT_EQ(rt().wait(plain, 20s).value_or(reason::noproc), kCustom);
+}
+
 TEST_F(ExitTest, Rule_2_AnExitToTheDeadHasNoEffect) {
   run([] {
     const Monitored gone = spawn_monitor([] {});
@@ -243,7 +337,7 @@ TEST_F(ExitTest, Rule_2_1_ASignalReceivedBeforeTrappingActsAsBefore) {
   });
 }
 
-TEST_F(ExitTest, TrapExitReturnsTheOldSetting) {
+TEST_F(ExitTest, Rule_8_1_TrappingIsOffAtFirstAndSettingItReturnsTheOldSetting) {
   run([] {
     EXPECT_FALSE(trap_exit(true));
     EXPECT_TRUE(trap_exit(true));

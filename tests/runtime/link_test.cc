@@ -146,6 +146,39 @@ TEST_F(LinkTest, Rule_3_6_ATrappedExplicitExitLeavesTheLink) {
   });
 }
 
+TEST_F(LinkTest, Rule_3_7_AnExitByALinkActsOnceAndTheLinkIsGoneAtBothEnds) {
+  run([] {
+    trap_exit(true);
+    const Monitored far = spawn_monitor([] { receive(5s, [](Go) {}); });
+    const Monitored middle = spawn_monitor([&] {  // ended by its link to the first
+      link(far.pid);
+      wait_forever();
+    });
+    const Monitored first = spawn_monitor([&] {
+      link(middle.pid);
+      receive(5s, [](Go) {});
+      exit(Reason("first"));
+    });
+    link(middle.pid);
+    until_waiting(first.pid);
+    until_waiting(middle.pid);
+    EXPECT_EQ(links_of(middle.pid), 3u);
+    unlink(middle.pid);
+    send(first.pid, Go{});
+    EXPECT_EQ(await_down(first), Reason("first"));
+    EXPECT_EQ(await_down(middle), Reason("first"));
+    EXPECT_EQ(await_down(far), Reason("first"));
+    EXPECT_TRUE(mailbox_empty()) << "a link that was no longer active has acted";
+
+    const Monitored survivor = spawn_monitor([] { receive(5s, [](Go) {}); });
+    const Monitored normal = spawn_monitor([&] { link(survivor.pid); });
+    EXPECT_EQ(await_down(normal), reason::normal);
+    EXPECT_EQ(links_of(survivor.pid), 0u) << "an exit that ends nobody takes the link along, too";
+    send(survivor.pid, Go{});
+    EXPECT_EQ(await_down(survivor), reason::normal);
+  });
+}
+
 TEST_F(LinkTest, Rule_3_8_LinkUnlinkLinkIsLinkedOnce) {
   run([] {
     trap_exit(true);

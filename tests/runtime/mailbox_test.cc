@@ -73,7 +73,7 @@ TEST_F(MailboxTest, ASlidingMailboxStaysExact) {
   });
 }
 
-TEST_F(MailboxTest, ARefusedObjectIsHandedBackIntact) {
+TEST_F(MailboxTest, Rule_14_4_ARefusedObjectIsHandedBackIntact) {
   run([] {
     const Pid full = spawn({.mailbox = 1}, wait_forever);
     const Monitored gone = spawn_monitor([] {});
@@ -97,7 +97,7 @@ TEST_F(MailboxTest, ARefusedObjectIsHandedBackIntact) {
   });
 }
 
-TEST_F(MailboxTest, RefusalsAreCountedOnTheReceiver) {
+TEST_F(MailboxTest, Rule_14_4_RefusalsAreCountedOnTheReceiver) {
   run([] {
     const Pid p = spawn({.mailbox = 2}, wait_forever);
     for (int i = 0; i < 10; ++i) send(p, Number{i});
@@ -149,7 +149,7 @@ TEST_F(MailboxTest, Rule_14_1_DownAndExitTakeNoPlace) {
   });
 }
 
-TEST_F(MailboxTest, ADownSentOnTakesAPlaceAndGivesItBack) {
+TEST_F(MailboxTest, Rule_14_3_ADownSentOnTakesAPlaceAndGivesItBack) {
   run([] {
     set_mailbox_bound(1);
     spawn_monitor([] {});
@@ -161,7 +161,7 @@ TEST_F(MailboxTest, ADownSentOnTakesAPlaceAndGivesItBack) {
   });
 }
 
-TEST_F(MailboxTest, AReplyPassesAFullMailbox) {
+TEST_F(MailboxTest, Rule_14_1_AReplyPassesAFullMailbox) {
   run([] {
     set_mailbox_bound(1);
     const Pid server = spawn([] { receive(1s, [](Ask, From<Ask> from) { from.reply(5); }); });
@@ -183,9 +183,66 @@ TEST_F(MailboxTest, Rule_14_6_AProcessWithAFullMailboxCanBeWatchedAskedAndStoppe
   });
 }
 
+TEST_F(MailboxTest, Rule_14_3_WithoutMemoryForMessagesExitsAndDownsStillCome) {
+  options.max_heap_bytes = 8 * 1024 * 1024;
+  struct Block {
+    char bytes[4000];
+  };
+  run([] {
+    trap_exit(true);
+    const Pid hoarder = spawn({.mailbox = 500'000}, wait_forever);
+    std::atomic<bool> go = false;
+    const Monitored p = spawn_monitor([&] {
+      while (!go) yield();
+      exit(Reason("paid_for"));
+    });
+    link(p.pid);
+    const MonitorRef again = monitor(p.pid);
+    EXPECT_TRUE(is_alive(p.pid, 5s)) << "it has both ties now";
+    const auto hoard = [&](auto sized) {
+      try {
+        for (;;) {
+          auto block = sized;
+          ASSERT_EQ(send(hoarder, std::move(block)), Delivery::queued);
+        }
+      } catch (const std::bad_alloc&) {
+      }
+    };
+    hoard(Block{});
+    hoard(Number{});
+    go = true;
+    EXPECT_EQ(await_down(p), Reason("paid_for"));
+    EXPECT_EQ(await_down(again), Reason("paid_for"));
+    EXPECT_EQ(await_exit(p.pid), Reason("paid_for"));
+    exit(hoarder, reason::kill);
+  });
+}
+
+TEST_F(MailboxTest, Rule_14_5_ARefusedSendLeavesNoTrace) {
+  struct Tracked {
+    int n;
+    std::shared_ptr<int> value;
+  };
+  auto value = std::make_shared<int>();
+  run([&] {
+    set_mailbox_bound(2);
+    EXPECT_EQ(send(self(), Tracked{1, value}), Delivery::queued);
+    EXPECT_EQ(send(self(), Tracked{2, value}), Delivery::queued);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(send(self(), Tracked{3, value}), Delivery::full);
+    EXPECT_EQ(value.use_count(), 3);
+    EXPECT_EQ(process_info(self(), 1s)->mailbox_depth, 2u);
+    EXPECT_EQ(receive(0s, [](Tracked got) { return got.n; }), 1);
+    EXPECT_EQ(send(self(), Tracked{4, value}), Delivery::queued);
+    EXPECT_EQ(receive(0s, [](Tracked got) { return got.n; }), 2);
+    EXPECT_EQ(receive(0s, [](Tracked got) { return got.n; }), 4) << "the refused one is not there to be waited for";
+    EXPECT_TRUE(mailbox_empty());
+    EXPECT_EQ(value.use_count(), 1);
+  });
+}
+
 // --- set_mailbox_bound -----------------------------------------------------------------------------------------------
 
-TEST_F(MailboxTest, TheBoundChangesAtRunTimeAndQueuedMessagesStay) {
+TEST_F(MailboxTest, Rule_8_3_TheBoundChangesAtRunTimeAndQueuedMessagesStay) {
   run([] {
     EXPECT_FALSE(set_mailbox_bound(0));
     EXPECT_FALSE(set_mailbox_bound(500'001));
@@ -371,13 +428,21 @@ TEST_F(MailboxTest, Rule_14_4_TwoThatWaitForEachOthersRoomCanBeStopped) {
   });
 }
 
-TEST_F(MailboxTest, AWaitingSendToOneselfEndsAtItsBound) {
+TEST_F(MailboxTest, Rule_14_6_AWaitingSendToOneselfEndsAtItsBound) {
   run([] {
     set_mailbox_bound(1);
     send(self(), Go{});
     EXPECT_EQ(send(self(), Go{}, 5ms), Delivery::full);
     flush();
     EXPECT_EQ(send(self(), Go{}, 5ms), Delivery::queued);
+    const Monitored p = spawn_monitor({.mailbox = 1}, [] {
+      send(self(), Go{});
+      send(self(), Go{}, forever);
+      ADD_FAILURE() << "there was never room";
+    });
+    until_waiting(p.pid);
+    exit(p.pid, Reason("enough"));
+    EXPECT_EQ(await_down(p), Reason("enough"));
   });
 }
 

@@ -156,6 +156,23 @@ TEST_F(MonitorTest, Rule_4_8_ADeadWatcherIsForgotten) {
   });
 }
 
+TEST_F(MonitorTest, Rule_4_11_TheRefOfASpawnIsKnownBeforeItsDown) {
+  run([] {
+    for (int i = 0; i < 500; ++i) {
+      const Monitored made = spawn_monitor([] {});
+      if (i % 2 == 0) yield();
+      receive(
+          10s,
+          [&](Down down) {
+            EXPECT_EQ(down.ref, made.ref);
+            EXPECT_EQ(down.pid, made.pid);
+          },
+          [](Message other) { ADD_FAILURE() << other.type_name() << " before the Down"; });
+      ASSERT_TRUE(mailbox_empty());
+    }
+  });
+}
+
 TEST_F(MonitorTest, AMonitorDoesNotEndItsOwner) {
   run([] {
     EXPECT_EQ(await_down(spawn_monitor([] { exit(reason::kill); })), reason::kill);

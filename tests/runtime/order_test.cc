@@ -10,6 +10,17 @@ struct Numbered {
 };
 struct Go {};
 
+// Counts the Numbered, 0 and up, that lie in the mailbox of a process on its way out.
+struct CountAtEnd {
+  std::atomic<int>& count;
+  ~CountAtEnd() {
+    for (bool more = true; more;) {
+      receive(
+          0s, [&](Numbered got) { EXPECT_EQ(got.n, count++); }, [&](Timeout) { more = false; });
+    }
+  }
+};
+
 struct OrderTest : RuntimeMatrixTest {};
 INSTANTIATE_TEST_SUITE_P(Order, OrderTest, every_setting(), name_of_setting);
 
@@ -82,17 +93,143 @@ TEST_P(OrderTest, Rule_1_2_AMessageSentBeforeAnExitSignalIsThereFirst) {
     for (int i = 0; i < 300; ++i) {
       std::atomic<int> seen = 0;
       const Monitored p = spawn_monitor([&] {
-        try {
-          receive(forever, [](Go) {});
-        } catch (...) {
-          // dead to the world, but what had been accepted before the signal is in the mailbox
-          seen = static_cast<int>(self().id != 0);
-          throw;
-        }
+        CountAtEnd count{seen};
+        receive(forever, [](Go) {});
       });
+      until_waiting(p.pid);
       for (int n = 0; n < 3; ++n) send(p.pid, Numbered{0, n});
       exit(p.pid, Reason("end"));
       EXPECT_EQ(await_down(p), Reason("end"));
+      EXPECT_EQ(seen, 3) << "when the exit acted, something was not there yet";
+    }
+  });
+}
+
+TEST_P(OrderTest, Rule_14_2_NoSignalOvertakesTheMessagesThatFillAMailbox) {
+  run([] {
+    for (const Reason& why : {reason::kill, Reason("end")}) {
+      for (int i = 0; i < 100; ++i) {
+        std::atomic<int> seen = 0;
+        const Monitored p = spawn_monitor({.mailbox = 5}, [&] {
+          CountAtEnd count{seen};
+          receive(forever, [](Go) {});
+        });
+        until_waiting(p.pid);
+        for (int n = 0; n < 5; ++n) ASSERT_EQ(send(p.pid, Numbered{0, n}), Delivery::queued);
+        ASSERT_EQ(send(p.pid, Numbered{0, 5}), Delivery::full);
+        exit(p.pid, why);
+        await_down(p);
+        ASSERT_EQ(seen, 5);
+      }
+    }
+    trap_exit(true);
+    set_mailbox_bound(2);
+    for (int i = 0; i < 100; ++i) {
+      const Pid p = spawn_link([to = self()] {
+        for (int n = 0; n < 2; ++n) EXPECT_EQ(send(to, Numbered{0, n}), Delivery::queued);
+        EXPECT_EQ(send(to, Numbered{0, 2}), Delivery::full);
+      });
+      is_alive(p, 10s);
+      std::string order;
+      for (int n = 0; n < 3; ++n)
+        receive(
+            10s, [&](Numbered got) { order += std::to_string(got.n); }, [&](Exit) { order += 'x'; });
+      ASSERT_EQ(order, "01x");
+    }
+  });
+}
+
+TEST_P(OrderTest, Rule_1_1_SignalsAreExecutedWithoutAReceive) {
+  run([] {
+    const Monitored p = spawn_monitor([] {
+      for (;;) yield();
+    });
+    link(p.pid);
+    const MonitorRef ref = monitor(p.pid);
+    auto info = process_info(p.pid, 10s);
+    ASSERT_TRUE(info.has_value());
+    EXPECT_EQ(info->links.size(), 1u);
+    EXPECT_EQ(info->monitored_by.size(), 2u);
+    unlink(p.pid);
+    EXPECT_TRUE(demonitor(ref));
+    info = process_info(p.pid, 10s);
+    EXPECT_EQ(info->links.size(), 0u);
+    EXPECT_EQ(info->monitored_by.size(), 1u);
+    exit(p.pid, Reason("acts"));
+    EXPECT_EQ(await_down(p), Reason("acts"));
+  });
+}
+
+TEST_P(OrderTest, Rule_1_4_SendersInterleaveInAnyOrderButEachKeepsItsOwn) {
+  run([] {
+    constexpr int kRounds = 300;
+    const auto forward = [](Pid to) {  // the way round
+      for (int i = 0; i < kRounds; ++i) {
+        const int n = receive(20s, [](Numbered got) { return got.n; });
+        ASSERT_EQ(send(to, Numbered{1, n}, 20s), Delivery::queued);
+      }
+    };
+    const Pid round = spawn_link(forward, self());
+    spawn_link([round, to = self()] {
+      for (int n = 0; n < kRounds; ++n) {
+        ASSERT_EQ(send(to, Numbered{0, n}, 20s), Delivery::queued);
+        ASSERT_EQ(send(round, Numbered{0, n}, 20s), Delivery::queued);
+      }
+    });
+    int next[2] = {0, 0};
+    for (int i = 0; i < 2 * kRounds; ++i) {
+      receive(20s, [&](Numbered got) { ASSERT_EQ(got.n, next[got.sender]++); });
+    }
+    EXPECT_TRUE(mailbox_empty());
+  });
+}
+
+TEST_P(OrderTest, Rule_1_5_AnExitAndADownThatBecomeMessagesGoToTheEnd) {
+  run([] {
+    trap_exit(true);
+    for (int i = 0; i < 200; ++i) {
+      send(self(), Numbered{0, 0});
+      const Monitored p = spawn_monitor([to = self()] {
+        send(to, Numbered{1, 1});
+        exit(to, Reason("between"));
+        send(to, Numbered{1, 2});
+      });
+      if (i % 2 == 0) until_waiting(p.pid);  // or until it has ended
+      std::string order;
+      for (int n = 0; n < 5; ++n)
+        receive(
+            10s, [&](Numbered got) { order += std::to_string(got.n); }, [&](Exit) { order += 'x'; },
+            [&](Down) { order += 'd'; });
+      ASSERT_EQ(order, "01x2d");
+    }
+  });
+}
+
+TEST_P(OrderTest, Rule_1_6_WhatIsSentToTheDeadVanishesButTiesAndQuestionsAreAnswered) {
+  run([] {
+    trap_exit(true);
+    for (int i = 0; i < 100; ++i) {
+      const Monitored gone = spawn_monitor([] {});
+      await_down(gone);
+      const Monitored heir = spawn_monitor([] { receive(forever, [](Go) {}); });  // in its slot, like as not
+      EXPECT_EQ(send(gone.pid, Go{}), Delivery::noproc);
+      exit(gone.pid, reason::kill);
+      unlink(gone.pid);
+      EXPECT_FALSE(demonitor(gone.ref));
+      EXPECT_TRUE(mailbox_empty());
+      link(gone.pid);
+      EXPECT_EQ(await_exit(gone.pid), reason::noproc);
+      EXPECT_EQ(await_down(monitor(gone.pid)), reason::noproc);
+      EXPECT_FALSE(is_alive(gone.pid, 10s));
+      EXPECT_EQ(process_info(gone.pid, 10s).error().kind, CallFailure::noproc);
+      EXPECT_TRUE(mailbox_empty());
+      const auto info = process_info(heir.pid, 10s);
+      ASSERT_TRUE(info.has_value());
+      EXPECT_EQ(info->mailbox_depth, 0u);
+      EXPECT_EQ(info->links.size(), 0u);
+      EXPECT_EQ(info->monitored_by.size(), 1u);
+      send(heir.pid, Go{});
+      EXPECT_EQ(await_down(heir), reason::normal);
     }
   });
 }
@@ -124,6 +261,33 @@ TEST_P(OrderTest, Rule_1_7_ProcessInfoSeesTheCallersEarlierMessages) {
 }
 
 struct DoomedTest : RuntimeTest {};
+
+TEST_F(DoomedTest, Rule_1_1_WithoutASafePointWhatIsAskedWaitsButNotWhatIsSent) {
+  options.clock = ClockKind::real;  // the manual one stands while somebody runs
+  run([] {
+    std::atomic<bool> runs = false, go = false;
+    const Monitored p = spawn_monitor({.worker = 1}, [&] {
+      runs = true;
+      while (!go) {
+      }
+      yield();
+      ADD_FAILURE() << "the exit did not act at the safe point";
+    });
+    const Monitored asking = spawn_monitor({.worker = 0}, [&] {
+      while (!runs) yield();
+      EXPECT_EQ(send(p.pid, Numbered{0, 0}), Delivery::queued);
+      const MonitorRef ref = monitor(p.pid);
+      exit(p.pid, Reason("late"));
+      EXPECT_EQ(process_info(p.pid, 1ms).error().kind, CallFailure::timeout);
+      EXPECT_TRUE(is_alive(p.pid, 1ms));
+      EXPECT_TRUE(mailbox_empty());
+      go = true;
+      EXPECT_EQ(await_down(ref), Reason("late"));
+    });
+    EXPECT_EQ(await_down(asking), reason::normal);
+    EXPECT_EQ(await_down(p), Reason("late"));
+  });
+}
 
 TEST_F(DoomedTest, Rule_1_7_IsAliveWaitsUntilADyingProcessHasReleasedItsName) {
   run([] {

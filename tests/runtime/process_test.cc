@@ -121,7 +121,7 @@ TEST_F(ProcessTest, AStackIsAsLargeAsAsked) {
   });
 }
 
-TEST_F(ProcessTest, ASpawnWithANameIsNamedBeforeItRuns) {
+TEST_F(ProcessTest, Rule_6_4_ASpawnWithANameIsNamedBeforeItRuns) {
   run([] {
     const Pid pid = spawn({.name = "server"}, [to = self()] {
       send(to, Number{whereis("server") == self()});
@@ -134,7 +134,7 @@ TEST_F(ProcessTest, ASpawnWithANameIsNamedBeforeItRuns) {
   });
 }
 
-TEST_F(ProcessTest, ARefusedNameLeavesNoProcess) {
+TEST_F(ProcessTest, Rule_6_4_ARefusedNameLeavesNoProcess) {
   run([this] {
     auto tracked = std::make_shared<int>();
     spawn({.name = "one"}, wait_forever);
@@ -253,7 +253,7 @@ TEST_F(ProcessTest, AtMaxStackBytesASpawnIsAnErrorAndTheNodeRecovers) {
   });
 }
 
-TEST_F(ProcessTest, AtMaxHeapBytesSendAndSpawnSayNoMemoryAndTheNodeRecovers) {
+TEST_F(ProcessTest, Rule_1_11_AtMaxHeapBytesSendAndSpawnSayNoMemoryAndTheNodeRecovers) {
   options.max_heap_bytes = 8 * 1024 * 1024;
   struct Block {
     char bytes[4000];
@@ -315,7 +315,7 @@ TEST_F(ProcessTest, RunGivesTheTrueReasonHoweverSoonTheFirstProcessEnds) {
   }
 }
 
-TEST_F(ProcessTest, WhatIsSentToNobodyIsRefused) {
+TEST_F(ProcessTest, Rule_1_11_WhatIsSentToNobodyIsRefusedAsAValue) {
   // Before slot 0 could have been used.
   EXPECT_EQ(rt().send(Pid{}, Number{1}), Delivery::noproc);
   rt().exit(Pid{}, reason::kill);
@@ -323,6 +323,12 @@ TEST_F(ProcessTest, WhatIsSentToNobodyIsRefused) {
   run([] {
     EXPECT_EQ(send(Pid{}, Number{1}), Delivery::noproc);
     EXPECT_FALSE(is_alive(Pid{}, 1s));
+    const Monitored gone = spawn_monitor([] {});
+    await_down(gone);
+    EXPECT_EQ(send(gone.pid, Number{1}), Delivery::noproc);
+    EXPECT_EQ(send(gone.pid, Number{1}, 1s), Delivery::noproc);
+    EXPECT_EQ(send(Name{"nobody"}, Number{1}), Delivery::noproc);
+    EXPECT_EQ(send(Name{"nobody"}, Number{1}, 1s), Delivery::noproc);
   });
 }
 

@@ -85,6 +85,39 @@ TEST_F(RegistryTest, Rule_6_2_NamingAProcessThatDiesLeavesNoNameBehind) {
   });
 }
 
+TEST_F(RegistryTest, Rule_6_3_AKilledProcessKeepsItsNameUntilItHasEndedOrIsUnregistered) {
+  run([] {
+    EXPECT_EQ(whereis("it"), std::nullopt);
+    const Monitored p = spawn_monitor({.name = "it"}, [] {
+      DeferKill guard;
+      receive(forever, [](Number) {});
+    });
+    until_waiting(p.pid);
+    exit(p.pid, reason::kill);
+    EXPECT_EQ(register_name("it", self()).error(), NameError::taken);
+    EXPECT_EQ(whereis("it"), p.pid);
+    EXPECT_TRUE(unregister("it"));
+    EXPECT_TRUE(register_name("it", self()));
+    send(p.pid, Number{1});
+    EXPECT_EQ(await_down(p), reason::killed);
+    EXPECT_EQ(whereis("it"), self()) << "it has taken nothing along but its own name";
+  });
+}
+
+TEST_F(RegistryTest, Rule_6_3_WhereisDoesNotFindWhoHasEnded) {
+  options.workers = 4;
+  run([] {
+    for (int i = 0; i < 500; ++i) {
+      const Pid p = spawn({.name = "it"}, [] {});
+      is_alive(p, 10s);
+      const auto found = whereis("it");
+      ASSERT_TRUE(!found || (*found == p && is_alive(p, 10s)));
+      await_down(monitor(p));
+      ASSERT_EQ(whereis("it"), std::nullopt);
+    }
+  });
+}
+
 TEST_F(RegistryTest, Rule_1_12_ANameIsResolvedWhenSent) {
   run([] {
     const auto collect = [](Pid to) {

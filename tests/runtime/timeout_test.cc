@@ -14,7 +14,7 @@ constexpr Duration kTick{sched::TimerWheel::kTick};
 
 struct TimeoutTest : RuntimeTest {};
 
-TEST_F(TimeoutTest, AReceiveDoesNotEndOneTickEarly) {
+TEST_F(TimeoutTest, Rule_7_2_AReceiveDoesNotEndOneTickEarly) {
   for (const Duration bound :
        {Duration(1ms), Duration(10ms), Duration(1s), Duration(1h), Duration(1ns), Duration(123'456'789)}) {
     std::atomic<bool> fired = false;
@@ -39,7 +39,7 @@ TEST_F(TimeoutTest, AReceiveDoesNotEndOneTickEarly) {
   }
 }
 
-TEST_F(TimeoutTest, ASleepDoesNotEndOneTickEarly) {
+TEST_F(TimeoutTest, Rule_7_2_ASleepDoesNotEndOneTickEarly) {
   std::atomic<bool> over = false;
   start([&] {
     sleep(10ms);
@@ -64,7 +64,7 @@ TEST_F(TimeoutTest, NothingHappensWhileTimeStands) {
   EXPECT_TRUE(over);
 }
 
-TEST_F(TimeoutTest, AMessageThatCameCancelsTheTimeout) {
+TEST_F(TimeoutTest, Rule_7_3_AMessageThatCameCancelsTheTimeout) {
   std::atomic<int> timeouts = 0, messages = 0;
   const Pid p = start([&] {
     receive(
@@ -122,7 +122,7 @@ TEST_F(TimeoutTest, ThousandsOfBoundsOnManyWorkersAllEndAndNoneEarly) {
   });
 }
 
-TEST_F(TimeoutTest, BoundsMayBeVeryLong) {
+TEST_F(TimeoutTest, Rule_7_7_BoundsMayBeVeryLong) {
   run([] {
     const auto began = now();
     sleep(std::chrono::hours(24 * 365));
@@ -130,7 +130,7 @@ TEST_F(TimeoutTest, BoundsMayBeVeryLong) {
   });
 }
 
-TEST_F(TimeoutTest, ASleepOfNothingReturnsAtOnce) {
+TEST_F(TimeoutTest, Rule_7_7_ASleepOfNothingReturnsAtOnce) {
   run([] {
     const auto began = now();
     sleep(0s);
@@ -175,7 +175,7 @@ TEST_F(TimeoutTest, AProcessKilledInItsSleepEndsAtOnce) {
   rt().advance(2h);  // its timer finds nobody
 }
 
-TEST_F(TimeoutTest, ATimerOfADeadProcessDoesNotTouchTheNextTenantOfItsSlot) {
+TEST_F(TimeoutTest, Rule_7_4_ATimerOfADeadProcessDoesNotTouchTheNextTenantOfItsSlot) {
   options.max_processes = 300;
   run([] {
     for (int round = 0; round < 30; ++round) {
@@ -218,7 +218,7 @@ TEST_F(TimeoutTest, AWaitThatMovedToAnotherWorkerIsStillTimed) {
 struct TimeoutRaceTest : RuntimeMatrixTest {};
 INSTANTIATE_TEST_SUITE_P(Timeout, TimeoutRaceTest, every_setting(), name_of_setting);
 
-TEST_P(TimeoutRaceTest, AMessageThatMeetsATimeoutIsNotLost) {
+TEST_P(TimeoutRaceTest, Rule_7_8_AMessageThatMeetsATimeoutIsNotLost) {
   run([] {
     constexpr int kRounds = 2000;
     const Monitored sender = spawn_monitor([to = self()] {
@@ -235,6 +235,38 @@ TEST_P(TimeoutRaceTest, AMessageThatMeetsATimeoutIsNotLost) {
           [&](Timeout) { ++timeouts; });
     }
     EXPECT_EQ(await_down(sender), reason::normal);
+    EXPECT_TRUE(mailbox_empty());
+  });
+}
+
+TEST_P(TimeoutRaceTest, Rule_7_8_ACallHasItsOwnReplyOrTimeoutAndNeverBoth) {
+  run([] {
+    struct Ask {
+      int n;
+      using Reply = int;
+    };
+    constexpr int kCalls = 1000;  // they all find room, however far the server lags behind
+    std::atomic<int> delivered = 0;
+    const Monitored server = spawn_monitor([&] {
+      for (int i = 0; i < kCalls; ++i) {
+        receive(forever, [&](Ask ask, From<Ask> from) {
+          if (ask.n % 3 != 0) sleep(std::chrono::microseconds(ask.n % 40));
+          if (from.reply(ask.n)) ++delivered;
+        });
+      }
+    });
+    int replies = 0;
+    for (int n = 0; n < kCalls; ++n) {
+      const auto got = call(server.pid, Ask{n}, std::chrono::microseconds(1 + n % 40));
+      if (got) {
+        ASSERT_EQ(*got, n) << "another call's reply";
+        ++replies;
+      } else {
+        ASSERT_EQ(got.error().kind, CallFailure::timeout);
+      }
+    }
+    EXPECT_EQ(await_down(server), reason::normal);
+    EXPECT_EQ(replies, delivered) << "a reply that was accepted is returned, one that came late is told so";
     EXPECT_TRUE(mailbox_empty());
   });
 }
