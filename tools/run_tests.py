@@ -5,7 +5,8 @@ usage: tools/run_tests.py SETUP…        (tools/test calls it; SETUP as in tool
 
 A test whose meson suite is 'gtest' is a GoogleTest program and counts each of its cases; any other test counts one, by
 its exit status (77: left out). A set-up that does not build, a crash, a time-out and a sanitizer's report count as
-failed. tests/exclusions.txt says which tests a set-up leaves out, and why.
+failed. tests/exclusions.txt says which tests a set-up leaves out, and why. In release one more test, `rules`, holds the
+names of the cases that passed against docs/semantics.md: a rule that none of them shows fails it (rules.py).
 """
 
 import concurrent.futures
@@ -22,6 +23,8 @@ import subprocess
 import sys
 import threading
 import time
+
+import rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXCLUSIONS = 'tests/exclusions.txt'
@@ -58,12 +61,14 @@ class Result:
     failed: int = 0
     left_out: int = 0
     failures: list = dataclasses.field(default_factory=list)
+    cases: list = dataclasses.field(default_factory=list)  # of GoogleTest, passed
 
     def add(self, other):
         self.passed += other.passed
         self.failed += other.failed
         self.left_out += other.left_out
         self.failures += other.failures
+        self.cases += other.cases
 
 
 def read_exclusions(path):
@@ -161,6 +166,7 @@ def count_gtest(report, log, end):
                     result.failures.append(name)
                 elif case.get('result') == 'COMPLETED':
                     result.passed += 1
+                    result.cases.append(name)
                 else:
                     result.left_out += 1
         if end != 0 and not result.failed:
@@ -174,6 +180,7 @@ def count_gtest(report, log, end):
     for name, word in ended.items():
         if word == 'OK':
             result.passed += 1
+            result.cases.append(name)
         elif word == 'SKIPPED':
             result.left_out += 1
         else:
@@ -229,9 +236,21 @@ class Setup:
             total.failed += 1
             total.failures.append(f'{EXCLUSIONS}:{stale.line}: {self.name} has no test {stale.pattern}')
             say(total.failures[-1])
+        self.check_rules(total)
         say(f'{self.name}: {total.passed} passed, {total.failed} failed, {total.left_out} left out, '
             f'{time.monotonic() - started:.0f} s')
         return total
+
+    def check_rules(self, total):
+        """Counts as a test in release; elsewhere some are left out, and it only tells."""
+        wanted, missing = rules.missing((ROOT / rules.RULES).read_text(encoding='utf-8'), total.cases)
+        told = f'rules: {wanted - len(missing)} of {wanted} checked'
+        if missing:
+            told += f'; no test that passed shows {", ".join(missing)}'
+        say(f'{self.name}: {told}')
+        if self.name != 'release':
+            return
+        total.add(Result(failed=1, failures=[f'{self.name}: {told}']) if missing else Result(passed=1))
 
     def broken(self, log, why):
         self.report(log, [why])
