@@ -95,12 +95,13 @@ Monitored spawn_handler_or_exit(const SpawnOptions& options, Tie tie, const char
 
 }  // namespace detail
 
-/// See the head of this file. `handler` is moved into the new process; options and failures as spawn()'s, where
-/// `stack` is the size of the pooled stacks it runs on.
+/// Starts a process without a stack of its own; its pid. `handler` is moved into it; options and failures as spawn()'s,
+/// where `stack` is the size of the pooled stacks it runs on.
 template <class H>
 requires Handler<std::decay_t<H>> Pid spawn_handler(const SpawnOptions& options, H&& handler) {
   return detail::spawn_handler_or_exit(options, detail::Tie::none, "spawn_handler", std::forward<H>(handler)).pid;
 }
+/// The same with the default options.
 template <class H>
 requires Handler<std::decay_t<H>> Pid spawn_handler(H&& handler) {
   return spawn_handler(SpawnOptions{}, std::forward<H>(handler));
@@ -110,6 +111,7 @@ template <class H>
 requires Handler<std::decay_t<H>> Pid spawn_handler_link(const SpawnOptions& options, H&& handler) {
   return detail::spawn_handler_or_exit(options, detail::Tie::link, "spawn_handler_link", std::forward<H>(handler)).pid;
 }
+/// The same with the default options.
 template <class H>
 requires Handler<std::decay_t<H>> Pid spawn_handler_link(H&& handler) {
   return spawn_handler_link(SpawnOptions{}, std::forward<H>(handler));
@@ -120,6 +122,7 @@ requires Handler<std::decay_t<H>> Monitored spawn_handler_monitor(const SpawnOpt
   return detail::spawn_handler_or_exit(options, detail::Tie::monitor, "spawn_handler_monitor",
                                        std::forward<H>(handler));
 }
+/// The same with the default options.
 template <class H>
 requires Handler<std::decay_t<H>> Monitored spawn_handler_monitor(H&& handler) {
   return spawn_handler_monitor(SpawnOptions{}, std::forward<H>(handler));
@@ -135,6 +138,7 @@ requires Handler<std::decay_t<H>> std::expected<Pid, SpawnError> try_spawn_handl
   if (!made) return std::unexpected(made.error());
   return made->pid;
 }
+/// The same with the default options.
 template <class H>
 requires Handler<std::decay_t<H>> std::expected<Pid, SpawnError> try_spawn_handler(H&& handler) {
   return try_spawn_handler(SpawnOptions{}, std::forward<H>(handler));
