@@ -10,3 +10,4 @@
 #include "runtime/self.h"     // IWYU pragma: export
 #include "runtime/send.h"     // IWYU pragma: export
 #include "runtime/spawn.h"    // IWYU pragma: export
+#include "runtime/timer.h"    // IWYU pragma: export

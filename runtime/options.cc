@@ -29,6 +29,10 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_MAX_PROCESSES")
       ->check(CLI::Range(1u, 4'194'304u))
       ->capture_default_str();
+  app->add_option("--ek-max-timers", options.max_timers, "timers of one process at once, 1 to 1000000000")
+      ->envname("ERLKING_MAX_TIMERS")
+      ->check(CLI::Range(1u, 1'000'000'000u))
+      ->capture_default_str();
   app->add_option("--ek-stop", stop_ms, "milliseconds the end may take, 0 to 3600000")
       ->envname("ERLKING_STOP")
       ->check(CLI::Range(0ll, 3'600'000ll))

@@ -18,6 +18,9 @@ enum class ClockKind : std::uint8_t {
   manual,  ///< stands still until Runtime::advance(): tests need no sleeps
 };
 
+/// The most timers that can be allowed for one process.
+inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
+
 /// Everything a Runtime is built from.
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal"
@@ -25,9 +28,10 @@ struct Options {
   unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU the limits really give
   bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
-  std::size_t max_heap_bytes = SIZE_MAX;    ///< message heap; at the bound spawn and send find no memory
-  std::size_t max_stack_bytes = SIZE_MAX;   ///< address space of stacks; at the bound spawn answers system_limit
-  ClockKind clock = ClockKind::real;        ///< manual: for tests
+  std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
+  std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory
+  std::size_t max_stack_bytes = SIZE_MAX;  ///< address space of stacks; at the bound spawn answers system_limit
+  ClockKind clock = ClockKind::real;       ///< manual: for tests
   Duration stop =
       std::chrono::seconds(10);  ///< --ek-stop (ms), ERLKING_STOP: how long the end may take before the rest is killed
 
@@ -45,7 +49,8 @@ struct SpawnOptions {
   std::string name = {};          ///< registered before it runs; taken: the spawn fails with name_taken
   std::uint32_t mailbox = 1024;   ///< bound, messages: 1 to 500,000
   std::size_t stack = 64 * 1024;  ///< bytes of address space: 16 KiB to 8 MiB, rounded up to a power of two
-  int worker = -1;                ///< run on this worker only; -1: anywhere
+  std::uint32_t timers = 0;  ///< started for it, and their messages not received: 1 to 1,000,000,000; 0: max_timers
+  int worker = -1;           ///< run on this worker only; -1: anywhere
 };
 
 }  // namespace erlking

@@ -4,6 +4,7 @@
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
+#include "runtime/timer.h"
 
 #include <fmt/format.h>
 
@@ -263,7 +264,7 @@ void Process::deliver(bool in_wait) noexcept {
       if (item->type == nullptr) {
         refuse_signal(*system, SignalPtr(item), Pid{item->stamp}, reason::noproc);
       } else {
-        mailbox.consume();
+        if ((item->flags & Item::kCounted) != 0) mailbox.consume();
         detail::drop_item(item);
       }
     } else if (item->type != nullptr) [[likely]] {
@@ -283,8 +284,9 @@ void Process::check_taken(const Item* newest, bool signals, std::int32_t waiting
   std::int32_t found = 0;
   bool any_signal = false;
   for (const Item* item = newest; item != nullptr; item = item->next) {
-    any_signal = any_signal || item->type == nullptr;
-    found += item->type != nullptr ? 1 : 0;
+    const bool counted = (item->flags & Item::kCounted) != 0;
+    any_signal = any_signal || !counted;  // or a timer's message (TM6)
+    found += counted ? 1 : 0;
     if (found > kMost) return;
   }
   EK_CHECK(any_signal == signals);
@@ -743,6 +745,7 @@ void Core::thread_started() noexcept {
 }
 
 void Core::thread_stopping() noexcept {
+  detail::drop_timers(*this);
   ek_thread_heap = nullptr;
   ek_thread_core = nullptr;
 }
@@ -752,6 +755,10 @@ sched::Worker& Core::serve(sched::Task& task) noexcept { return detail::serve_ha
 void Core::give_up(sched::Task& task) noexcept { detail::give_up_handler(static_cast<Process&>(task)); }
 
 sched::Fired Core::fire(sched::TimerNode& node) noexcept {
+  if ((node.kind & detail::kTimerKindMask) == detail::kUserTimer) {
+    detail::fire_timer(*this, static_cast<detail::UserTimer&>(node));
+    return sched::Fired::done;
+  }
   Process& process = *reinterpret_cast<Process*>(node.target);
   if ((node.kind & detail::kTimerKindMask) == detail::kReceiveTimer) {
     if (process.timed.load(relaxed) != node.number) return sched::Fired::done;  // R2: given up; relaxed: see arm()
@@ -769,7 +776,13 @@ sched::Fired Core::fire(sched::TimerNode& node) noexcept {
   return sched::Fired::done;
 }
 
-void Core::discard(sched::TimerNode& node) noexcept { heap.free(&node, gc::size_class(sizeof(sched::TimerNode))); }
+void Core::discard(sched::TimerNode& node) noexcept {
+  if ((node.kind & detail::kTimerKindMask) == detail::kUserTimer) {
+    detail::put_away_timer(*this, static_cast<detail::UserTimer&>(node));
+  } else {
+    heap.free(&node, gc::size_class(sizeof(sched::TimerNode)));
+  }
+}
 
 void Core::reap(sched::Task& task) noexcept {
   Process& process = static_cast<Process&>(task);

@@ -136,9 +136,10 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   std::unique_ptr<detail::Relations> relations;
   std::uint64_t reductions = 0;  // operations, in budgets
   base::SpinLock waiters_lock;
-  std::atomic<bool> named{false};            // has, or had, a name (N1)
-  std::atomic<std::uint32_t> port_woken{0};  // a port's futex
-  std::atomic<std::uint32_t> refused{0};     // messages refused for want of room; any sender
+  std::atomic<bool> named{false};                  // has, or had, a name (N1)
+  std::atomic<std::uint32_t> refused{0};           // messages refused for want of room; any sender
+  std::atomic<std::uint32_t> port_woken{0};        // a port's futex; a process's: see timer_room()
+  std::atomic<std::int32_t> timer_room_shared{0};  // what others have added to timer_room() and taken
 
   static constexpr std::int32_t kBudget = 2000;
   /// What a spawn costs of it: who spawns many lets them run while their lines, and those of the ended, are warm.
@@ -160,8 +161,17 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     if (inbox_tail == &item->next) inbox_tail = at;
     if ((item->flags & Item::kCounted) != 0) [[likely]]
       mailbox.consume();
+    else if ((item->flags & Item::kTimed) != 0)
+      set_timer_room(timer_room() + 1);
     ++received;
     return item;
+  }
+  /// Places for timers, as the process counts them itself (TM5); any thread looks, the process alone changes it.
+  std::int32_t timer_room() const noexcept {
+    return static_cast<std::int32_t>(port_woken.load(base::relaxed));  // relaxed: a count
+  }
+  void set_timer_room(std::int32_t n) noexcept {
+    port_woken.store(static_cast<std::uint32_t>(n), base::relaxed);  // relaxed: as above
   }
   /// What was handed over to end a wait, if anything was, joins the list.
   void take_handed_over() noexcept;
@@ -257,8 +267,9 @@ void put_away(Process& process) noexcept;
 /// The same, and leaves its stack for good.
 [[noreturn]] void finish_process(Process& process) noexcept;
 
-/// What a timer's `kind` says: which wait it is for, and whose wheel it is in.
-inline constexpr std::uint32_t kReceiveTimer = 0, kTicketTimer = 1, kTimerKindMask = 0xff;
+/// What a timer's `kind` says: which wait it is for, and whose wheel it is in; kUserTimer: it is a UserTimer
+/// (timer_table.h).
+inline constexpr std::uint32_t kReceiveTimer = 0, kTicketTimer = 1, kUserTimer = 2, kTimerKindMask = 0xff;
 inline constexpr unsigned kTimerOwnerShift = 8;
 
 inline std::uint32_t timer_kind(const Process& process, std::uint32_t kind) noexcept {

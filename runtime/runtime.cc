@@ -45,6 +45,10 @@ System::System(Options given)
     error = range_error("max_processes", 1, detail::ProcessTable::kMaxProcesses, options.max_processes);
     return;
   }
+  if (options.max_timers < 1 || options.max_timers > kMaxTimers) {
+    error = range_error("max_timers", 1, kMaxTimers, options.max_timers);
+    return;
+  }
   if (!table.ok()) {
     error = "no address space for the process table (ulimit -v?)";
     return;
@@ -317,6 +321,8 @@ RuntimeStats Runtime::stats() const {
     stats.dispatches += worker.dispatches;
     stats.steals += worker.steals;
     stats.sleeps += worker.sleeps;
+    stats.timers += core.timers.taken();
+    stats.timer_places += core.timers.used();
   }
   stats.heap = system.collector->stats();
   stats.stacks = system.stacks.stats();

@@ -25,14 +25,16 @@ namespace erlking {
 
 /// A picture of a runtime; exact when it is at rest.
 struct RuntimeStats {
-  unsigned workers = 0;          ///< threads that run processes
-  std::uint64_t spawned = 0;     ///< processes, since the start
-  std::uint64_t exited = 0;      ///< those of them that have ended
-  std::uint64_t dispatches = 0;  ///< times a worker switched to a process
-  std::uint64_t steals = 0;      ///< processes a worker took from another
-  std::uint64_t sleeps = 0;      ///< times a worker went to sleep
-  gc::HeapStats heap;            ///< where messages live
-  sched::StackStats stacks;      ///< where processes run
+  unsigned workers = 0;            ///< threads that run processes
+  std::uint64_t spawned = 0;       ///< processes, since the start
+  std::uint64_t exited = 0;        ///< those of them that have ended
+  std::uint64_t dispatches = 0;    ///< times a worker switched to a process
+  std::uint64_t steals = 0;        ///< processes a worker took from another
+  std::uint64_t sleeps = 0;        ///< times a worker went to sleep
+  std::uint64_t timers = 0;        ///< started, and not yet ended or put away
+  std::uint64_t timer_places = 0;  ///< the most there have been: 64 bytes each, kept
+  gc::HeapStats heap;              ///< where messages live
+  sched::StackStats stacks;        ///< where processes run
 };
 
 /// Scheduler, heap and processes. Its members are for threads that are no process, any number at once.

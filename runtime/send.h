@@ -44,7 +44,8 @@ class To {
   }
   /// Whether it was made of a pid.
   bool is_pid() const noexcept { return !named_; }
-  Pid pid() const noexcept { return pid_; }  ///< the pid it was made of
+  Pid pid() const noexcept { return pid_; }     ///< the pid it was made of
+  Name name() const noexcept { return name_; }  ///< the name, if it was not
 
  private:
   Pid pid_;
@@ -89,6 +90,17 @@ template <class T, class... Args>
   return item;
 }
 
+/// Moves what was refused back to where it was moved from.
+template <class T>
+void put_back(T& value, T& refused) {
+  if constexpr (std::is_move_assignable_v<T>) {
+    value = std::move(refused);
+  } else {
+    std::destroy_at(&value);
+    std::construct_at(&value, std::move(refused));
+  }
+}
+
 /// Moves a refused item's body back and frees the block, also if that move throws.
 template <class T>
 void take_back(Item* item, T& value) {
@@ -99,12 +111,7 @@ void take_back(Item* item, T& value) {
       heap().free_bytes(item, item->bytes);
     }
   } free{item};
-  if constexpr (std::is_move_assignable_v<T>) {
-    value = std::move(*item->body<T>());
-  } else {
-    std::destroy_at(&value);
-    std::construct_at(&value, std::move(*item->body<T>()));
-  }
+  put_back(value, *item->body<T>());
 }
 
 inline Delivery delivery_of(Push push, Process& target) noexcept {

@@ -92,7 +92,7 @@ namespace {
 Process* take_slot(System& system, const SpawnOptions& options, bool with_stack, SpawnError& error) noexcept {
   if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
       options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->size()) ||
-      options.worker < -1 || options.name == "undefined") {
+      options.worker < -1 || options.timers > kMaxTimers || options.name == "undefined") {
     error = SpawnError::bad_options;
     return nullptr;
   }
@@ -192,6 +192,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.reductions = 0;
   process.budget = Process::kBudget;
   process.refused.store(0, base::relaxed);  // relaxed: nobody sends here yet
+  process.set_timer_room(static_cast<std::int32_t>(options.timers != 0 ? options.timers : system.options.max_timers));
+  process.timer_room_shared.store(0, base::relaxed);  // relaxed: as above
   process.home.store(parent == nullptr ? sched::kNoWorker : parent->worker->index(), base::relaxed);
   void* const sp =
       handler ? sched::kStackless : sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main);

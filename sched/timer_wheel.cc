@@ -28,8 +28,9 @@ void TimerWheel::anchor() noexcept {
   take_all(kPast, [this](TimerNode& node) { place(node, current_); });
   take_all(kFresh, [this](TimerNode& node) {
     node.fresh_ = false;
-    node.when = base::after(now_, node.when);
-    place(node, node.when <= now_ ? current_ : tick_of(node.when));
+    const Nanos instant = base::after(now_, ~instant_of(node));
+    node.when.store(instant, base::release);  // [timer-when]
+    place(node, instant <= now_ ? current_ : tick_of(instant));
   });
 }
 
@@ -43,7 +44,7 @@ unsigned TimerWheel::reach(Tick target) noexcept {
     current_ = start.tick;
     if (start.level == 0) return start.list;
     // A kept node's instant is behind: it is due now.
-    take_all(start.list, [this](TimerNode& node) { place(node, std::max(tick_of(node.when), current_)); });
+    take_all(start.list, [this](TimerNode& node) { place(node, std::max(tick_of(instant_of(node)), current_)); });
   }
 }
 
@@ -92,7 +93,8 @@ void TimerWheel::validate() const noexcept {
       const Tick above = (current_ >> shift >> kGroupBits) << kGroupBits;
       const Tick start = (above | (list % kSlots)) << shift;
       EK_CHECK(level == 0 ? start >= current_ : start > current_);
-      EK_CHECK(tick_of(node.when) < start + (Tick{1} << shift));  // not in a slot behind its own; a kept one is ahead
+      EK_CHECK(tick_of(instant_of(node)) <
+               start + (Tick{1} << shift));  // not in a slot behind its own; a kept one is ahead
     }
   }
 }

@@ -29,9 +29,11 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -47,7 +49,7 @@ struct TimerLink {
 };
 
 /// One timer, kept where its owner keeps it: it must not move or die while armed. Touched by the worker that owns its
-/// wheel only, from arming until it has fired or been cancelled.
+/// wheel only, from arming until it has fired or been cancelled; but left() is for any thread.
 struct alignas(64) TimerNode : TimerLink {
   TimerNode() noexcept = default;
   TimerNode(const TimerNode&) = delete;
@@ -56,7 +58,20 @@ struct alignas(64) TimerNode : TimerLink {
   /// Whether it is in a wheel. Not any more while it is fired.
   bool is_armed() const noexcept { return next_ != nullptr; }
 
-  Nanos when = 0;  ///< its instant (while fresh: its duration); the wheel's while armed, and its last instant after
+  /// How long until it fires, at the instant `now()`; not asked while fresh: the whole duration (T3). Any thread, for a
+  /// node it knows to be armed. Who sees what a
+  /// later life of the node stored sees the end of this one, too [timer-when].
+  template <class Now>
+  Nanos left(Now&& now) const noexcept {
+    const Nanos at = when.load(base::acquire);  // [timer-when]
+    if (at < 0) return ~at;
+    if (at == kForever) return kForever;
+    const Nanos rest = at - now();
+    return rest > 0 ? rest : 0;
+  }
+
+  /// Its instant, while fresh ~duration, which is negative; the wheel's while armed, and its last instant after.
+  std::atomic<Nanos> when{0};
 
   // What the wheel's user wants to find when it fires; the wheel does not look at it.
   std::uint64_t target = 0;
@@ -99,18 +114,16 @@ class TimerWheel {
       push(node, kFresh);
       node.fresh_ = true;
     }
-    node.when = duration;
+    node.when.store(~duration, base::release);  // [timer-when]
   }
 
   /// Arms `node`, anew if it is armed in this wheel, to fire at the first advance() that reaches `instant`; at the next
   /// one when it is past. kForever never fires, but counts as armed.
   void arm_at(TimerNode& node, Nanos instant) noexcept {
     cancel(node);
-    node.when = instant;
-    if (instant <= now_) [[unlikely]] {
-      if (instant < 0) node.when = 0;
+    node.when.store(instant < 0 ? 0 : instant, base::release);  // [timer-when]
+    if (instant <= now_) [[unlikely]]
       return push(node, kPast);
-    }
     place(node, tick_of(instant));
   }
 
@@ -161,6 +174,9 @@ class TimerWheel {
   static constexpr unsigned kLists = kFresh + 3;
   static_assert(kGroupBits * kLevels > 64 - kTickBits);
 
+  static Nanos instant_of(const TimerNode& node) noexcept {
+    return node.when.load(base::relaxed);  // relaxed: the wheel's owner alone stores
+  }
   static Tick tick_of(Nanos instant) noexcept {  // rounded up; instant >= 0
     return (static_cast<std::uint64_t>(instant) + (std::uint64_t{1} << kTickBits) - 1) >> kTickBits;
   }

@@ -63,7 +63,7 @@ TEST_F(TimerWheelTest, ADurationCountsFromTheNextAdvance) {
   EXPECT_EQ(wheel.next(), kStart);              // advance before sleeping
   const Nanos anchored = kStart + 5 * kSecond;  // the cached clock lagged this much
   EXPECT_TRUE(advance(anchored).empty());
-  EXPECT_EQ(a.when, anchored + 10 * kTick);
+  EXPECT_EQ(a.when.load(), anchored + 10 * kTick);
   EXPECT_TRUE(advance(anchored + 10 * kTick - 1).empty());
   EXPECT_EQ(advance(anchored + 11 * kTick).size(), 1u);
   EXPECT_FALSE(a.is_armed());
@@ -162,7 +162,7 @@ TEST_F(TimerWheelTest, TimeDoesNotRunBackwards) {
   advance(kStart + kSecond);
   wheel.arm_after(a, 2 * kTick);
   EXPECT_TRUE(advance(kStart).empty());
-  EXPECT_EQ(a.when, kStart + kSecond + 2 * kTick);
+  EXPECT_EQ(a.when.load(), kStart + kSecond + 2 * kTick);
   EXPECT_EQ(wheel.now(), kStart + kSecond);
 }
 
@@ -196,7 +196,7 @@ TEST_F(TimerWheelTest, OneKeptFiresAgainAtTheNextTickAndOnlyOncePerAdvance) {
     };
     EXPECT_EQ(one.advance(at, again), 1u);
     EXPECT_TRUE(node.is_armed());
-    EXPECT_EQ(node.when, 5);
+    EXPECT_EQ(node.when.load(), 5);
     one.validate();
     const Nanos next_tick = (at / kTick + 1) * kTick;
     EXPECT_EQ(one.next(), next_tick);
