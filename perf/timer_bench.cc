@@ -27,7 +27,7 @@ void run(benchmark::State& state, Body body) {
   options.workers = 1;
   Runtime rt(options);
   const auto others = static_cast<std::uint64_t>(state.range(0));
-  static_cast<void>(rt.spawn_wait(forever, {.timers = kMany, .stack = 512 * 1024}, [&] {
+  static_cast<void>(rt.spawn_wait(forever, {.stack = 512 * 1024, .timers = kMany}, [&] {
     for (std::uint64_t i = 0; i < others; ++i) {
       if (!send_after(1h + std::chrono::microseconds(i * 977 % 3'000'000'000), self(), Tick{i})) {
         state.SkipWithError("a timer was refused");
