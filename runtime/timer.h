@@ -22,7 +22,8 @@
 //   TM7  A timer is in the wheel of the worker on which it was started, and its reference says which. Cancelled there
 //        it is taken out at once; elsewhere it is only marked (TM2), and its worker takes it out as it comes by.
 // Cost of starting and cancelling on one worker: a block of the heap, a place in a list, one locked instruction; three
-// if the timer is for another process. 64 bytes a timer beside its message. The state and its rules: timer_table.h.
+// if the timer is for another process. 64 bytes a timer beside its message. The places: timer_table.h; the
+// state of each: timer_word.h.
 #pragma once
 
 #include "runtime/bound.h"
