@@ -27,6 +27,7 @@ class Counting final : public Collector {
   }
   void* allocate_large(std::size_t bytes) noexcept override { return below_->allocate_large(bytes); }
   void free_large(void* block, std::size_t bytes) noexcept override { below_->free_large(block, bytes); }
+  void raise_bound(std::size_t bytes) noexcept override { below_->raise_bound(bytes); }
   HeapStats stats() const noexcept override {
     HeapStats stats;
     add_locals(stats);
