@@ -121,6 +121,21 @@ TEST_F(ProcessTest, AStackIsAsLargeAsAsked) {
   });
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Nothing else is written to: the program ends there.
+TEST_F(ProcessTest, AStackThatOverflowsEndsTheProgramAtItsGuard) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (sched::StackPool().guard_kind() == sched::Guard::none) GTEST_SKIP() << "no guards here";
+  static const auto descend = [](auto&& again, int depth) -> int {
+    volatile char frame[500] = {};
+    frame[depth % 500] = static_cast<char>(depth);
+    return depth == 0 ? 0 : again(again, depth - 1) + frame[depth % 500];
+  };
+  EXPECT_EQ(Runtime(options).run([] { descend(descend, 20); }), 0) << "so many frames fit";
+  EXPECT_EXIT(Runtime(options).run([] { descend(descend, 1'000'000); }), ::testing::KilledBySignal(SIGSEGV), "");
+}
+#endif
+
 TEST_F(ProcessTest, Rule_6_4_ASpawnWithANameIsNamedBeforeItRuns) {
   run([] {
     const Pid pid = spawn({.name = "server"}, [to = self()] {
