@@ -47,6 +47,7 @@ namespace erlking {
 /// Identifies one timer of a runtime; never another one. Any process may cancel or read it.
 struct TimerRef {
   std::uint64_t id = 0;  ///< [worker 12][place 24][generation 28]; 0 is none
+  /// Whether it is any timer's; not whether that one still runs.
   constexpr explicit operator bool() const noexcept { return id != 0; }
   friend constexpr auto operator<=>(TimerRef, TimerRef) = default;
 };
@@ -56,13 +57,14 @@ enum class TimerError : std::uint8_t {
   system_limit,  ///< who it is for has as many timers as it may (SpawnOptions::timers), received messages not counted
   no_memory,     ///< for the message or the timer
 };
+/// Its name, as above.
 std::string_view to_string(TimerError error) noexcept;
 
 /// What start_timer() delivers: a clause is `[](Expired<Tick> e) { … }`.
 template <class T>
 struct Expired {
-  TimerRef timer;
-  T message;
+  TimerRef timer;  ///< which
+  T message;       ///< as it was given to start_timer()
 };
 
 namespace detail {
