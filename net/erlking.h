@@ -2,9 +2,11 @@
 #pragma once
 
 #include "gc/gc.h"            // IWYU pragma: export
+#include "runtime/alias.h"    // IWYU pragma: export
 #include "runtime/call.h"     // IWYU pragma: export
 #include "runtime/exit.h"     // IWYU pragma: export
 #include "runtime/handler.h"  // IWYU pragma: export
+#include "runtime/monitor.h"  // IWYU pragma: export
 #include "runtime/receive.h"  // IWYU pragma: export
 #include "runtime/runtime.h"  // IWYU pragma: export
 #include "runtime/self.h"     // IWYU pragma: export

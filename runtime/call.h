@@ -128,11 +128,12 @@ class ReplyCell {
   alignas(Value) std::byte storage_[sizeof(Value)];
 };
 
-/// The whole of a call for `asker`: the running process, or a port of `system`.
+/// The whole of a call for `asker`, the running process or a port, to what a Target says.
 template <Request M>
-typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&& request, const Bound& bound) {
+typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp, M&& request, const Bound& bound) {
   using Value = typename ReplyCell<M>::Value;
   const auto failed = [](CallFailure kind) { return Value(std::unexpect, CallError{kind, {}}); };
+  System& system = *asker.system;
   if (to == asker.pid() && !asker.is_port()) return failed(CallFailure::calling_self);
   Process& target = system.process(to);
   ReplyCell<M> cell;
@@ -140,12 +141,12 @@ typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&&
     System* outside;  // a port's: the block is of the outside heap
     Item* item = nullptr;
     From<M>& from() noexcept { return item->body<Called<M>>()->from; }
-    void make(Pid to, M&& request) {
+    void make(std::uint64_t stamp, M&& request) {
       if (outside == nullptr) [[likely]] {
-        item = make_item<Called<M>>(to, std::move(request), From<M>{});
+        item = make_item<Called<M>>(stamp, std::move(request), From<M>{});
       } else {
         OutsideHeap scope(*outside);
-        item = make_item<Called<M>>(to, std::move(request), From<M>{});
+        item = make_item<Called<M>>(stamp, std::move(request), From<M>{});
       }
     }
     ~Request() {
@@ -160,7 +161,7 @@ typename ReplyCell<M>::Value call_as(System& system, Process& asker, Pid to, M&&
     }
   } sent{asker.is_port() ? &system : nullptr};
   try {
-    sent.make(to, std::move(request));
+    sent.make(stamp, std::move(request));
   } catch (const std::bad_alloc&) {
     return failed(CallFailure::no_memory);
   }
@@ -206,8 +207,8 @@ template <Request M>
 std::expected<typename M::Reply, CallError> call(const To& address, M request, Bound bound) {
   Process& self = require_process("call");
   self.checkpoint();
-  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
-  return detail::call_as(*self.system, self, to, std::move(request), bound);
+  const auto [to, stamp] = address.target(*self.system);
+  return detail::call_as(self, to, stamp, std::move(request), bound);
 }
 
 }  // namespace erlking

@@ -1,5 +1,6 @@
 #include "runtime/exit.h"
 
+#include "runtime/monitor.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
@@ -29,19 +30,19 @@ auto or_system_limit(Process& self, F&& operation) {
   }
 }
 
-MonitorRef monitor_as(Process& self, Pid target, Ref<const std::string> name) {
-  const MonitorRef ref{core_of(self).next_ref()};
+Watch monitor_as(Process& self, Pid target, Ref<const std::string> name, MonitorOptions&& options) {
+  const MonitorRef ref = detail::next_monitor_ref(self, options);
   SignalPtr signal = new_signal(SignalKind::monitor, self.pid(), ref.id);
-  relations_of(self).monitors.add(ref.id).target = target;
+  const Watch made = detail::add_monitor(self, ref, target, std::move(options));
   signal_body(*signal).name = std::move(name);
   if (target && push_signal(*self.system, signal.get(), target)) {
     static_cast<void>(signal.release());
-    return ref;
+    return made;
   }
   become(*signal, SignalKind::down, target);  // the answer of a process that is not there
   signal_body(*signal).reason = reason::noproc;
   send_or_drop(*self.system, std::move(signal), self.pid());
-  return ref;
+  return made;
 }
 
 }  // namespace
@@ -102,34 +103,62 @@ void unlink(Pid to) {
   self.relations->links.remove(to.id);  // L3: gone counts as acknowledged
 }
 
-MonitorRef monitor(Pid target) {
+Watch monitor(Pid target, MonitorOptions options) {
   Process& self = require_process("monitor");
   self.checkpoint();
-  return or_system_limit(self, [&] { return monitor_as(self, target, {}); });
+  return or_system_limit(self, [&] { return monitor_as(self, target, {}, std::move(options)); });
 }
 
-MonitorRef monitor(Name target) {
+Watch monitor(Name target, MonitorOptions options) {
   Process& self = require_process("monitor");
   self.checkpoint();
   const Pid pid = target.node.empty() ? self.system->registry.find(target.name) : Pid{};
-  return or_system_limit(self, [&] { return monitor_as(self, pid, share(std::string(target.name))); });
+  return or_system_limit(self,
+                         [&] { return monitor_as(self, pid, share(std::string(target.name)), std::move(options)); });
 }
+
+MonitorRef monitor(Pid target) { return monitor(target, MonitorOptions{}); }
+
+MonitorRef monitor(Name target) { return monitor(target, MonitorOptions{}); }
+
+namespace detail {
+
+MonitorRef next_monitor_ref(Process& process, const MonitorOptions& options) noexcept {
+  return {options.alias ? next_alias_ref(process) : core_of(process).next_ref()};
+}
+
+Watch add_monitor(Process& process, MonitorRef ref, Pid target, MonitorOptions&& options) {
+  Relations& relations = relations_of(process);
+  if (options.alias) relations.aliases.add(ref.id) = *options.alias;
+  try {
+    relations.monitors.add(ref.id).target = target;
+  } catch (...) {
+    relations.aliases.remove(ref.id);
+    throw;
+  }
+  return {ref, options.alias ? Alias{process.pid(), ref.id} : Alias{}};
+}
+
+bool end_monitor(Process& process, std::uint64_t ref) noexcept {
+  MonitorRecord record;
+  if (process.relations == nullptr || !process.relations->monitors.remove(ref, &record)) return false;
+  end_with_monitor(process, ref);
+  if (void* block = heap().allocate(gc::size_class(kSignalBytes))) {  // without: what the target has is advisory
+    send_or_drop(*process.system, SignalPtr(make_signal(block, SignalKind::demonitor, process.pid(), ref)),
+                 record.target);
+  }
+  return true;
+}
+
+}  // namespace detail
 
 bool demonitor(MonitorRef ref, Flush flush) {
   Process& self = require_process("demonitor");
   self.checkpoint();
-  detail::MonitorRecord record;
-  const bool active = self.relations != nullptr && self.relations->monitors.remove(ref.id, &record);
-  if (active) {
-    if (void* block =
-            detail::heap().allocate(gc::size_class(detail::kSignalBytes))) {  // without: its record is advisory
-      send_or_drop(*self.system, SignalPtr(detail::make_signal(block, SignalKind::demonitor, self.pid(), ref.id)),
-                   record.target);
-    }
-    return true;
-  }
+  if (detail::end_monitor(self, ref.id)) return true;
   if (flush == Flush::yes) {
     self.deliver();
+    self.settle();
     for (Item** at = &self.inbox_head; *at != nullptr; at = &(*at)->next) {
       Down* const down = detail::item_as<Down>(*at);
       if (down == nullptr || down->ref != ref) continue;
@@ -143,6 +172,7 @@ bool demonitor(MonitorRef ref, Flush flush) {
 bool trap_exit(bool on) {
   Process& self = require_process("trap_exit");
   if (self.mailbox.has_signal()) self.deliver();  // SEMANTICS 2.1: it acts as before
+  self.settle();
   self.checkpoint();
   return std::exchange(self.trapping, on);
 }

@@ -34,6 +34,11 @@ enum class Flush : bool { no, yes };
 /// removed. True: it was active, so there was no Down. Somebody else's ref: false, no effect.
 bool demonitor(MonitorRef ref, Flush flush = Flush::no);
 
+namespace detail {
+/// Ends `process`'s own monitor, by its own record (L4); false: there is none such.
+bool end_monitor(Process& process, std::uint64_t ref) noexcept;
+}  // namespace detail
+
 /// From now on exit signals (but `kill`) become Exit messages, or do not. Returns the old setting; default off.
 bool trap_exit(bool on);
 

@@ -33,9 +33,12 @@ struct Activation {
       p.start->run(state_of(p));
     }
     for (;;) {
+      p.settle();
       while (p.inbox_head != nullptr) {
-        if (p.mailbox.has_signal()) [[unlikely]]
+        if (p.mailbox.has_signal()) [[unlikely]] {
           p.deliver();
+          p.settle();
+        }
         if (p.doomed && p.deferring == 0) [[unlikely]]
           return;
         if (--p.budget <= 0) [[unlikely]] {

@@ -60,7 +60,7 @@ struct Item;
 /// The head of every message and signal, in a 64-byte aligned block of the message heap.
 struct Item {
   Item* next = nullptr;            // in a mailbox or a private list
-  std::uint64_t stamp = 0;         // the pid it was sent to: one sent to an earlier tenant of the slot is dropped
+  std::uint64_t stamp = 0;         // the pid it was sent to (one for an earlier tenant of the slot is dropped), or A1
   const TypeInfo* type = nullptr;  // null: a signal (signal.h)
   std::uint32_t bytes = 0;         // of the block
   std::uint16_t flags = 0;

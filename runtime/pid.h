@@ -1,5 +1,5 @@
-// The addresses of processes: Pid, Name, and the reference of a monitor. Plain values; any thread may hold, copy,
-// compare.
+// The addresses of processes: Pid, Name, Alias, and the reference of a monitor. Plain values; any thread may hold,
+// copy, compare.
 #pragma once
 
 #include <compare>
@@ -39,6 +39,15 @@ struct MonitorRef {
   friend constexpr auto operator<=>(MonitorRef, MonitorRef) = default;
 };
 
+/// A revocable address of the process that made it (alias.h): sent to like a pid, and like a pid it may travel in
+/// messages.
+struct Alias {
+  Pid owner;
+  std::uint64_t ref = 0;  ///< its monitor's, if it was made with one
+  constexpr explicit operator bool() const noexcept { return ref != 0; }
+  friend constexpr auto operator<=>(Alias, Alias) = default;
+};
+
 }  // namespace erlking
 
 template <>
@@ -50,4 +59,8 @@ struct std::hash<erlking::Pid> {
 template <>
 struct std::hash<erlking::MonitorRef> {
   std::size_t operator()(erlking::MonitorRef ref) const noexcept { return std::hash<std::uint64_t>{}(ref.id); }
+};
+template <>
+struct std::hash<erlking::Alias> {
+  std::size_t operator()(erlking::Alias alias) const noexcept { return std::hash<std::uint64_t>{}(alias.ref); }
 };

@@ -169,11 +169,12 @@ void execute(Process& process, SignalPtr signal) noexcept {
       return;
     case SignalKind::down:  // L4: our own record decides
       if (relations == nullptr || !relations->monitors.remove(body.ref)) return;
+      detail::end_with_monitor(process, body.ref);
       return append_as_message(process, std::move(signal), Down{MonitorRef{body.ref}, from, body.reason, body.name});
     case SignalKind::query:
       if (process.doomed) {  // SEMANTICS 14.7: dying is not dead: answered when the name is free
-        signal->next = process.queries;
-        process.queries = signal.release();
+        signal->next = process.later;
+        process.later = signal.release();
         return;
       }
       detail::answer_ticket(system.process(from), body.ref, [&](void* cell) { body.answer(&process, cell); });
@@ -231,7 +232,11 @@ void not_a_process(const char* operation) {
 
 // --- the process itself ----------------------------------------------------------------------------------------------
 
+Item Process::settling_;
+
 void Process::deliver(bool in_wait) noexcept {
+  if (exiting) [[unlikely]]  // settle() says so, too
+    return;
   waiting = in_wait;
   bool signals = false;
 #if EK_DEBUG
@@ -260,12 +265,11 @@ void Process::deliver(bool in_wait) noexcept {
   }
   while (item != nullptr) {
     Item* const following = item->next;
-    if (item->stamp != me) [[unlikely]] {  // sent to an earlier tenant of this slot (M6)
+    if (item->stamp != me) [[unlikely]] {  // by an alias (A1), or to an earlier tenant of this slot (M6)
       if (item->type == nullptr) {
         refuse_signal(*system, SignalPtr(item), Pid{item->stamp}, reason::noproc);
       } else {
-        if ((item->flags & Item::kCounted) != 0) mailbox.consume();
-        detail::drop_item(item);
+        admit_or_refuse(item);
       }
     } else if (item->type != nullptr) [[likely]] {
       append(item);
@@ -274,6 +278,35 @@ void Process::deliver(bool in_wait) noexcept {
     }
     item = following;
   }
+}
+
+void Process::admit_or_refuse(Item* item) noexcept {
+  if (detail::admit_by_alias(*this, *item)) return append(item);
+  if ((item->flags & Item::kCounted) != 0) {
+    mailbox.consume();
+  } else if ((item->flags & Item::kTimed) != 0) {
+    set_timer_room(timer_room() + 1);  // for an earlier tenant: wrong by one (TM5)
+  }
+  drop_next_time(item);
+}
+
+// The destructors see a process that is dying: no wait waits, nothing is delivered, and of the inbox, in which a
+// receive may have its place, they see nothing.
+void Process::drop_later() noexcept {
+  Item* item = std::exchange(later, &settling_);
+  doomed = exiting = true;
+  Reason kept = std::exchange(reason, {});  // of an exit that was caught; what is just dropped ends normally
+  Item* const head = std::exchange(inbox_head, nullptr);
+  Item** const tail = std::exchange(inbox_tail, &inbox_head);
+  while (item != nullptr) {
+    Item* const following = item->next;
+    detail::drop_item(item);
+    item = following;
+  }
+  inbox_head = head;
+  inbox_tail = tail;
+  reason = std::move(kept);
+  give_settling_up();
 }
 
 #if EK_DEBUG
@@ -297,18 +330,13 @@ void Process::check_taken(const Item* newest, bool signals, std::int32_t waiting
 }
 #endif
 
-void Process::drop_stale(Item* item) noexcept {
-  mailbox.consume();
-  detail::drop_item(item);
-}
-
 void Process::take_handed_over() noexcept {
   Item* const item = mailbox.take_direct();
   if (item == nullptr) return;
   if (item->stamp == mailbox.id()) [[likely]] {
     append(item);
   } else {
-    drop_stale(item);
+    admit_or_refuse(item);
   }
 }
 
@@ -319,6 +347,7 @@ void Process::act_on_doom_slow() {
 
 void Process::checkpoint_slow() {
   if (mailbox.has_signal()) deliver();
+  settle();
   act_on_doom();
   if (budget > 0) return;
   budget = kBudget;
@@ -326,6 +355,7 @@ void Process::checkpoint_slow() {
   wake_waiters_if_any();
   worker->yield(*this);
   if (mailbox.has_signal()) deliver();
+  settle();
   act_on_doom();
 }
 
@@ -401,11 +431,10 @@ bool ReceiveWait::more_slow(Item** at) {
   if (p.exiting) [[unlikely]]
     return false;
   for (;;) {
-    if (p.mailbox.has_any()) {
-      p.deliver(true);
-      p.act_on_doom();
-      if (*at != nullptr) return true;
-    }
+    if (p.mailbox.has_any()) p.deliver(true);
+    p.settle();
+    p.act_on_doom();
+    if (*at != nullptr) return true;
     if (expired_ || bound_.is_poll()) return false;  // D-R2: looked at before every park
     if (p.doomed) [[unlikely]] {
       p.act_on_doom();
@@ -421,9 +450,9 @@ bool ReceiveWait::more_slow(Item** at) {
   }
 }
 
-// The wait was ended by a timer or a signal, or by a message for an earlier tenant of the slot.
+// The wait was ended by a timer or a signal, or by a message whose stamp is another than the pid.
 void ReceiveWait::woken_without(Item* item) noexcept {
-  if (item != nullptr) process_.drop_stale(item);
+  if (item != nullptr) process_.admit_or_refuse(item);
   if (armed_ && process_.fired == process_.timed.load(relaxed))
     expired_ = true;  // relaxed: only this process changes it
 }
@@ -481,6 +510,7 @@ TicketWait::Ended TicketWait::wait_slow(bool woken) {
       const auto state = p.ticket.state();
       if (state == Ticket<base::Real>::done) {
         over_ = true;
+        p.settle();
         return Ended::answered;
       }
       if (state == Ticket<base::Real>::claim) {
@@ -531,7 +561,10 @@ bool TicketWait::revoke() noexcept {
       case Ticket<base::Real>::idle:
         return false;
       case Ticket<base::Real>::open:
-        if (process_.ticket.revoke(number_)) return false;
+        if (process_.ticket.revoke(number_)) {
+          process_.settle();
+          return false;
+        }
         break;
       case Ticket<base::Real>::armed:
         disarm();
@@ -704,10 +737,13 @@ void put_away(Process& process) noexcept {
     }
     item = following;
   }
-  while (process.queries != nullptr) {
-    Item* const query = process.queries;
-    process.queries = query->next;
-    refuse_signal(system, SignalPtr(query), process.pid(), process.reason);
+  while (process.later != nullptr) {
+    Item* const left = std::exchange(process.later, process.later->next);
+    if (left->type != nullptr) {
+      drop_item(left);
+    } else {
+      refuse_signal(system, SignalPtr(left), process.pid(), process.reason);
+    }
   }
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now

@@ -17,6 +17,7 @@
 #include "base/atomic.h"
 #include "base/mutex.h"
 #include "gc/gc.h"
+#include "runtime/alias.h"
 #include "runtime/bound.h"
 #include "runtime/mailbox.h"
 #include "runtime/message.h"
@@ -73,6 +74,7 @@ struct Relations {
   PeerTable<LinkRecord> links;        // by pid
   PeerTable<MonitorRecord> monitors;  // by ref: ours
   PeerTable<SignalPtr> watchers;      // by ref: the MONITOR, to become the DOWN
+  PeerTable<AliasKind> aliases;       // by ref: ours
   std::uint64_t unlinks = 0;
 };
 
@@ -126,7 +128,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
   std::uint8_t deferring = 0;           // DeferKill scopes
   std::uint32_t received = 0;           // messages, modulo 2^32
-  Item* queries = nullptr;              // asked once doomed: answered at the end (SEMANTICS 14.7)
+  Item* later = nullptr;                // doomed: questions, answered at the end (SEMANTICS 14.7); else: see settle()
 
   // --- waits and answers ---
   alignas(base::kCacheLine) Ticket<base::Real> ticket;
@@ -183,19 +185,30 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   /// Delivers what has been accepted: executes signals, appends messages, drops what was for an earlier tenant.
   /// Never throws: a lethal signal sets `doomed`. `in_wait`: what process_info tells whoever asks just now.
   void deliver(bool in_wait = false) noexcept;
+  /// Drops what deliver() did not append: not while a ticket is open, since a destructor may begin a wait (D2).
+  void settle() noexcept {
+    if (later != nullptr && !doomed) [[unlikely]]
+      drop_later();
+  }
+  /// Whether a destructor called by settle() runs; and that its stack was given up in there.
+  bool is_settling() const noexcept { return later == &settling_; }
+  void give_settling_up() noexcept {
+    later = nullptr;
+    exiting = doomed = false;
+  }
 
   /// A safe point.
   void checkpoint() {
     if (mailbox.has_signal() || doomed || --budget <= 0) [[unlikely]]
       checkpoint_slow();
   }
+  /// What becomes of a message delivered with a stamp that is not the pid: appended if an alias says so.
+  void admit_or_refuse(Item* item) noexcept;
   /// Throws what has been decided, if it may (D2).
   void act_on_doom() {
     if (doomed) [[unlikely]]
       act_on_doom_slow();
   }
-  /// A message for an earlier tenant of the slot leaves (M4).
-  void drop_stale(Item* item) noexcept;
 
   // --- waiting ---
 
@@ -207,8 +220,14 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   }
 
  private:
+  static Item settling_;  // as `later`: see is_settling()
   void checkpoint_slow();
   void act_on_doom_slow();
+  void drop_later() noexcept;
+  void drop_next_time(Item* item) noexcept {
+    item->next = later;
+    later = item;
+  }
 #if EK_DEBUG
   void check_taken(const Item* newest, bool signals, std::int32_t waiting_messages) const noexcept;
 #endif
@@ -329,7 +348,7 @@ class ReceiveWait {
   void arm() noexcept;
   void disarm() noexcept;
 
-  /// Parked: sleeps; true if a message was handed over.
+  /// Parked: sleeps; true if a message was handed over that is the pid's.
   [[gnu::always_inline]] bool parked([[maybe_unused]] Item** at) {
     Process& p = process_;
     p.wake_waiters_if_any();  // D-B1: after the park
@@ -342,7 +361,7 @@ class ReceiveWait {
       return true;
     }
     woken_without(item);
-    return false;
+    return false;  // more_slow() looks at *at
   }
   void woken_without(Item* item) noexcept;
 

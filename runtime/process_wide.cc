@@ -73,6 +73,7 @@ std::terminate_handler previous_terminate = nullptr;
 // node. The frames above cannot be unwound: their destructors do not run. Elsewhere: as before.
 [[noreturn]] void on_terminate() {
   auto* const process = static_cast<Process*>(sched::current());
+  if (process != nullptr && process->is_settling()) process->give_settling_up();
   if (process == nullptr || process->exiting) {
     if (previous_terminate != nullptr) previous_terminate();
     std::abort();

@@ -103,10 +103,10 @@ class Runtime {
   /// Sends from outside; as erlking::send.
   template <Sendable T>
   Delivery send(const To& address, T&& message) {
-    const Pid to = address.resolve(*system_);
+    const auto [to, stamp] = address.target(*system_);
     Process& target = system_->process(to);
     detail::OutsideHeap heap(*system_);
-    Item* const item = detail::make_item<T>(to, std::move(message));
+    Item* const item = detail::make_item<T>(stamp, std::move(message));
     const Push push = detail::push_from_outside(*system_, target, item, to);
     if (push >= Push::full) detail::take_back(item, message);
     return detail::delivery_of(push, target);
@@ -117,8 +117,8 @@ class Runtime {
   std::expected<typename M::Reply, CallError> call(const To& address, M request, Bound bound) {
     detail::Port port(*system_);
     if (port.process() == nullptr) return std::unexpected(CallError{CallFailure::no_memory, {}});
-    const Pid to = address.resolve(*system_);
-    return detail::call_as(*system_, *port.process(), to, std::move(request), bound);
+    const auto [to, stamp] = address.target(*system_);
+    return detail::call_as(*port.process(), to, stamp, std::move(request), bound);
   }
 
   /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before. No

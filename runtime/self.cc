@@ -122,6 +122,7 @@ std::size_t flush() {
   Process& process = require_process("flush");
   process.checkpoint();
   process.deliver();
+  process.settle();
   std::size_t n = 0;
   for (; process.inbox_head != nullptr; ++n) detail::drop_item(process.take_out(&process.inbox_head));
   process.act_on_doom();

@@ -4,6 +4,8 @@ namespace erlking {
 
 namespace detail {
 
+Pid resolve(const System& system, Name name) { return name.node.empty() ? system.registry.find(name.name) : Pid{}; }
+
 Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept {
   const Push push = target.mailbox.push_message(item, to.id);
   if (push == Push::woke) {
@@ -19,10 +21,10 @@ Delivery send(const To& address, Message&& message) {
   Process& self = require_process("send");
   self.checkpoint();
   if (!message) return Delivery::noproc;
-  const Pid to = address.resolve(*self.system);
+  const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
   Item* const item = message.release();
-  item->stamp = to.id;
+  item->stamp = stamp;
   item->flags = Item::kCounted;
   const Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) Message(item).swap(message);

@@ -3,6 +3,7 @@
 //   send(pid, Ping{1});              queued | full | noproc, at once
 //   send(pid, std::move(big), 50ms); waits for room, at most so long
 //   send(Name{"store"}, Put{…});     resolved now; unregistered: noproc
+//   send(alias, Answer{7});          to the process that made the alias; dropped there if it is no longer active
 //   send(pid, std::move(message));   a Message received, passed on as it is
 //
 // A refused object is moved back into the argument. Refusals are counted on the receiver (process_info).
@@ -29,28 +30,44 @@ enum class Delivery : std::uint8_t {
   noproc,  ///< no such process, or no such name
 };
 
-/// Where to send: a Pid or a Name (resolved by each send).
+namespace detail {
+/// A process, and the stamp of what is sent to it: its pid, or the ref of an alias (A1).
+struct Target {
+  Pid pid;
+  std::uint64_t stamp = pid.id;
+};
+/// Who has the name now; nobody, for a name at another node, too: there is none yet.
+Pid resolve(const System& system, Name name);
+}  // namespace detail
+
+/// Where to send: a Pid, a Name (resolved by each send), or an Alias (looked at when the message is delivered).
 class To {
  public:
   /// That process.
   To(Pid pid) noexcept : pid_(pid) {}
   /// Whoever has the name when something is sent.
-  To(Name name) noexcept : name_(name), named_(true) {}
+  To(Name name) noexcept : name_(name), kind_(Kind::name) {}
   To(const char*) = delete;  // a name is written Name{"store"}
-  /// The process meant, now; nobody for a free name, and for a name at another node: there is none yet.
-  Pid resolve(const System& system) const {
-    if (!named_) return pid_;
-    return name_.node.empty() ? system.registry.find(name_.name) : Pid{};
+  /// The alias's process, if it is active when the message is delivered.
+  To(Alias alias) noexcept : pid_(alias.owner), ref_(alias.ref), kind_(Kind::alias) {}
+  /// Who is meant, now.
+  [[gnu::always_inline]] detail::Target target(const System& system) const {
+    if (kind_ == Kind::pid) [[likely]]
+      return {pid_};
+    return kind_ == Kind::alias ? detail::Target{pid_, ref_} : detail::Target{detail::resolve(system, name_)};
   }
-  /// Whether it was made of a pid.
-  bool is_pid() const noexcept { return !named_; }
-  Pid pid() const noexcept { return pid_; }     ///< the pid it was made of
-  Name name() const noexcept { return name_; }  ///< the name, if it was not
+  /// Whether it is a name; and the name, if it is.
+  bool is_name() const noexcept { return kind_ == Kind::name; }
+  Name name() const noexcept { return name_; }  ///< only of a name
 
  private:
+  enum class Kind : std::uint8_t { pid, name, alias };
   Pid pid_;
-  Name name_{};
-  bool named_ = false;
+  union {
+    Name name_;
+    std::uint64_t ref_ = 0;
+  };
+  Kind kind_ = Kind::pid;
 };
 
 namespace detail {
@@ -58,10 +75,10 @@ namespace detail {
 template <class T>
 inline constexpr std::size_t item_bytes = Item::body_offset<T> + sizeof(T);
 
-/// An Item holding `value`, moved in, addressed to `to`. Throws std::bad_alloc (value untouched) and what T's move
-/// throws.
+/// An Item holding a T made of `args`, stamped as its target says. Throws std::bad_alloc (args untouched) and what that
+/// constructor throws.
 template <class T, class... Args>
-[[gnu::always_inline]] inline Item* make_item(Pid to, Args&&... args) {
+[[gnu::always_inline]] inline Item* make_item(std::uint64_t stamp, Args&&... args) {
   constexpr std::size_t bytes = item_bytes<T>;
   constexpr unsigned cls = gc::size_class(bytes);
   void* block;
@@ -73,7 +90,7 @@ template <class T, class... Args>
   if (block == nullptr) [[unlikely]]
     throw std::bad_alloc();
   Item* const item = new (block) Item;
-  item->stamp = to.id;
+  item->stamp = stamp;
   item->type = &type_info_of<T>;
   item->bytes = bytes;
   item->flags = Item::kCounted;
@@ -151,9 +168,9 @@ template <Sendable T>
 Delivery send(const To& address, T&& message) {
   Process& self = require_process("send");
   self.checkpoint();
-  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
+  const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  Item* const item = detail::make_item<T>(to, std::move(message));
+  Item* const item = detail::make_item<T>(stamp, std::move(message));
   const Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) [[unlikely]]
     detail::take_back(item, message);
@@ -165,9 +182,9 @@ template <Sendable T>
 Delivery send(const To& address, T&& message, Bound bound) {
   Process& self = require_process("send");
   self.checkpoint();
-  const Pid to = address.is_pid() ? address.pid() : address.resolve(*self.system);
+  const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  Item* const item = detail::make_item<T>(to, std::move(message));
+  Item* const item = detail::make_item<T>(stamp, std::move(message));
   Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) [[unlikely]] {
     try {

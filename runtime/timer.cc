@@ -116,11 +116,10 @@ void drop_all(Item* item) noexcept {
 
 // --- delivery: TM6 ---
 
-// On the worker, outside any process. False: nobody there; the item is dropped.
+// On the worker, outside any process; it has its stamp. False: nobody there; the item is dropped.
 bool deliver(Core& core, Item* item, Pid to) noexcept {
   Process& target = core.system().process(to);
   item->flags = Item::kTimed;
-  item->stamp = to.id;
   switch (target.mailbox.push_signal(item, to.id)) {
     case Push::closed:
       drop_item(item);
@@ -139,6 +138,7 @@ void deliver_by_name(Core& core, Item* item, std::string_view name) noexcept {
   const Pid to = core.system().registry.find(name);
   if (!to) return drop_item(item);
   core.system().process(to).timer_room_shared.fetch_sub(1, relaxed);  // before it can be received
+  item->stamp = to.id;
   deliver(core, item, to);
 }
 
@@ -154,7 +154,7 @@ bool beat(Core& core, Item* source, Pid target, NameBlock* name) noexcept {
   }
   Beat& head = *static_cast<Beat*>(source->untyped_body());
   try {
-    deliver(core, head.make(head, to), to);
+    deliver(core, head.make(head, name != nullptr ? to.id : source->stamp), to);
     return true;
   } catch (const std::bad_alloc&) {
     process.timer_room_shared.fetch_add(1, relaxed);
@@ -196,8 +196,8 @@ std::expected<TimerRef, TimerError> arm_timer(Process& self, const To& to, Item*
                                               bool interval) noexcept {
   System& system = *self.system;
   Core& core = core_of(self);
-  const bool named = !to.is_pid();
-  const Pid charged = named ? self.pid() : to.pid();
+  const bool named = to.is_name();
+  const auto [charged, stamp] = named ? Target{self.pid()} : to.target(system);
   Process& process = charged == self.pid() ? self : system.process(charged);
   const bool open = &process == &self || process.mailbox.is_open(charged.id);
   if (open && !take_place(self, process, charged)) return std::unexpected(TimerError::system_limit);
@@ -225,6 +225,7 @@ std::expected<TimerRef, TimerError> arm_timer(Process& self, const To& to, Item*
     if (ref != nullptr) *ref = made;
     std::atomic_ref(timer->target).store(charged.id, base::release);  // [timer-target]
     timer->number = reinterpret_cast<std::uintptr_t>(item);
+    item->stamp = stamp;
     if (when.is_absolute()) [[unlikely]] {
       core.wheel().arm_at(*timer, when.ns());
     } else {

@@ -71,7 +71,7 @@ namespace detail {
 
 /// The head of what hangs on an interval: how to make its next message.
 struct Beat {
-  Item* (*make)(Beat&, Pid to);
+  Item* (*make)(Beat&, std::uint64_t stamp);
   base::Nanos period;
 };
 template <class Source>
@@ -85,12 +85,12 @@ template <class S>
 concept Makes = std::invocable<S&> && Sendable<std::remove_cvref_t<std::invoke_result_t<S&>>>;
 
 template <class S>
-Item* make_beat(Beat& beat, Pid to) {
+Item* make_beat(Beat& beat, std::uint64_t stamp) {
   S& from = reinterpret_cast<Interval<S>&>(beat).source;
   if constexpr (Makes<S>) {
-    return make_item<std::remove_cvref_t<std::invoke_result_t<S&>>>(to, from());
+    return make_item<std::remove_cvref_t<std::invoke_result_t<S&>>>(stamp, from());
   } else {
-    return make_item<S>(to, std::as_const(from));
+    return make_item<S>(stamp, std::as_const(from));
   }
 }
 
@@ -115,7 +115,7 @@ std::expected<TimerRef, TimerError> start_with(Process& self, const To& to, cons
   constexpr bool interval = !std::is_same_v<Head, TimerRef>;
   Item* item;
   try {
-    item = make_item<Body>(Pid{}, head, std::move(message));
+    item = make_item<Body>(0, head, std::move(message));
   } catch (const std::bad_alloc&) {
     return std::unexpected(TimerError::no_memory);
   }
@@ -141,7 +141,7 @@ std::expected<TimerRef, TimerError> send_after(Bound when, const To& to, T&& mes
   self.checkpoint();
   Item* item;
   try {
-    item = detail::make_item<T>(Pid{}, std::move(message));
+    item = detail::make_item<T>(0, std::move(message));
   } catch (const std::bad_alloc&) {
     return std::unexpected(TimerError::no_memory);
   }
