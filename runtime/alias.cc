@@ -33,7 +33,10 @@ bool admit_by_alias(Process& process, Item& item) noexcept {
   const std::uint64_t ref = std::exchange(item.stamp, process.pid().id);
   if (kind == AliasKind::reply || kind == AliasKind::reply_demonitor) {
     aliases.remove(ref);
-    if (kind == AliasKind::reply_demonitor) end_monitor(process, ref);
+    MonitorRecord record;
+    if (kind == AliasKind::reply_demonitor && end_monitor(process, ref, record) && record.tagged != nullptr) {
+      process.drop_next_time(record.tagged.release());
+    }
   }
   return true;
 }

@@ -131,7 +131,9 @@ Watch add_monitor(Process& process, MonitorRef ref, Pid target, MonitorOptions&&
   Relations& relations = relations_of(process);
   if (options.alias) relations.aliases.add(ref.id) = *options.alias;
   try {
-    relations.monitors.add(ref.id).target = target;
+    MonitorRecord& record = relations.monitors.add(ref.id);
+    record.target = target;
+    record.tagged = std::move(options.tag).release();
   } catch (...) {
     relations.aliases.remove(ref.id);
     throw;
@@ -139,8 +141,7 @@ Watch add_monitor(Process& process, MonitorRef ref, Pid target, MonitorOptions&&
   return {ref, options.alias ? Alias{process.pid(), ref.id} : Alias{}};
 }
 
-bool end_monitor(Process& process, std::uint64_t ref) noexcept {
-  MonitorRecord record;
+bool end_monitor(Process& process, std::uint64_t ref, MonitorRecord& record) noexcept {
   if (process.relations == nullptr || !process.relations->monitors.remove(ref, &record)) return false;
   end_with_monitor(process, ref);
   if (void* block = heap().allocate(gc::size_class(kSignalBytes))) {  // without: what the target has is advisory
@@ -155,12 +156,14 @@ bool end_monitor(Process& process, std::uint64_t ref) noexcept {
 bool demonitor(MonitorRef ref, Flush flush) {
   Process& self = require_process("demonitor");
   self.checkpoint();
-  if (detail::end_monitor(self, ref.id)) return true;
+  detail::MonitorRecord record;  // with its tag, which is destroyed last
+  if (detail::end_monitor(self, ref.id, record)) return true;
   if (flush == Flush::yes) {
     self.deliver();
     self.settle();
     for (Item** at = &self.inbox_head; *at != nullptr; at = &(*at)->next) {
-      Down* const down = detail::item_as<Down>(*at);
+      Down* const down =
+          ((*at)->flags & Item::kDown) != 0 ? static_cast<Down*>((*at)->untyped_body()) : detail::item_as<Down>(*at);
       if (down == nullptr || down->ref != ref) continue;
       detail::drop_item(self.take_out(at));
       break;

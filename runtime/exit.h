@@ -35,8 +35,9 @@ enum class Flush : bool { no, yes };
 bool demonitor(MonitorRef ref, Flush flush = Flush::no);
 
 namespace detail {
-/// Ends `process`'s own monitor, by its own record (L4); false: there is none such.
-bool end_monitor(Process& process, std::uint64_t ref) noexcept;
+struct MonitorRecord;
+/// Ends `process`'s own monitor, by its own record (L4), and hands that out; false: there is none such.
+bool end_monitor(Process& process, std::uint64_t ref, MonitorRecord& record) noexcept;
 }  // namespace detail
 
 /// From now on exit signals (but `kill`) become Exit messages, or do not. Returns the old setting; default off.

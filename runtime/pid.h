@@ -42,7 +42,7 @@ struct MonitorRef {
 /// A revocable address of the process that made it (alias.h): sent to like a pid, and like a pid it may travel in
 /// messages.
 struct Alias {
-  Pid owner;
+  Pid owner;              ///< who made it
   std::uint64_t ref = 0;  ///< its monitor's, if it was made with one
   constexpr explicit operator bool() const noexcept { return ref != 0; }
   friend constexpr auto operator<=>(Alias, Alias) = default;

@@ -167,10 +167,15 @@ void execute(Process& process, SignalPtr signal) noexcept {
     case SignalKind::demonitor:
       if (relations != nullptr) relations->watchers.remove(body.ref);
       return;
-    case SignalKind::down:  // L4: our own record decides
-      if (relations == nullptr || !relations->monitors.remove(body.ref)) return;
+    case SignalKind::down: {  // L4: our own record decides
+      detail::MonitorRecord record;
+      if (relations == nullptr || !relations->monitors.remove(body.ref, &record)) return;
       detail::end_with_monitor(process, body.ref);
-      return append_as_message(process, std::move(signal), Down{MonitorRef{body.ref}, from, body.reason, body.name});
+      Down down{MonitorRef{body.ref}, from, body.reason, body.name};
+      if (record.tagged == nullptr) return append_as_message(process, std::move(signal), std::move(down));
+      *static_cast<Down*>(record.tagged->untyped_body()) = std::move(down);
+      return process.append(record.tagged.release());
+    }
     case SignalKind::query:
       if (process.doomed) {  // SEMANTICS 14.7: dying is not dead: answered when the name is free
         signal->next = process.later;

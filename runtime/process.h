@@ -81,8 +81,15 @@ struct Relations {
 }  // namespace detail
 
 /// What a process runs: one constant for each type of function.
+/// Owns a message; as FreeSignal.
+struct FreeItem {
+  void operator()(Item* item) const noexcept { drop_item(item); }
+};
+using ItemPtr = std::unique_ptr<Item, FreeItem>;
+
 struct Start {
   std::string_view name;       // the type's, as process_info shows it
+  ItemPtr tagged;  // the message its DOWN becomes, prepaid, if it is no plain Down
   void (*run)(void* closure);  // the whole life; a handler's: what it does first, null: nothing
   void (*destroy)(void* closure) noexcept;
   void (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
@@ -219,15 +226,16 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
       wake_waiters();
   }
 
+  /// Has settle() drop it.
+  void drop_next_time(Item* item) noexcept {
+    item->next = later;
+    later = item;
+  }
  private:
   static Item settling_;  // as `later`: see is_settling()
   void checkpoint_slow();
   void act_on_doom_slow();
   void drop_later() noexcept;
-  void drop_next_time(Item* item) noexcept {
-    item->next = later;
-    later = item;
-  }
 #if EK_DEBUG
   void check_taken(const Item* newest, bool signals, std::int32_t waiting_messages) const noexcept;
 #endif

@@ -219,9 +219,11 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
       relations_of(*parent).links.add(pid.id).exit = std::move(owed);
     } else if (kin.tie == Tie::monitor || kin.watch != nullptr) {
       const Pid watcher = parent != nullptr ? parent->pid() : kin.watch->process()->pid();
-      made.ref = parent != nullptr ? MonitorRef{core_of(*parent).next_ref()} : kin.watch->ref();
+      MonitorOptions plain;
+      MonitorOptions& with = kin.monitor != nullptr ? *kin.monitor : plain;
+      made.ref = parent != nullptr ? next_monitor_ref(*parent, with) : kin.watch->ref();
       relations_of(process).watchers.add(made.ref.id) = new_signal(SignalKind::monitor, watcher, made.ref.id);
-      if (parent != nullptr) relations_of(*parent).monitors.add(made.ref.id).target = pid;
+      if (parent != nullptr) add_monitor(*parent, made.ref, pid, std::move(with));
     }
   } catch (const std::bad_alloc&) {
     if (process.named.exchange(false, base::relaxed)) system.registry.remove(pid);

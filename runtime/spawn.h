@@ -11,6 +11,7 @@
 
 #include "runtime/exit.h"
 #include "runtime/message.h"
+#include "runtime/monitor.h"
 #include "runtime/options.h"
 #include "runtime/pid.h"
 #include "runtime/process.h"
@@ -40,6 +41,12 @@ struct Monitored {
   Pid pid;         ///< the process
   MonitorRef ref;  ///< the caller's monitor on it
 };
+/// The same, and the alias made with the monitor, if one was.
+struct MonitoredAlias {
+  Pid pid;         ///< the process
+  MonitorRef ref;  ///< the caller's monitor on it
+  Alias alias;     ///< the caller's; null if none was asked for
+};
 
 namespace detail {
 
@@ -54,8 +61,9 @@ class Port;
 /// Who is there as it is born, and ties it to itself from its first moment; nobody: it comes from outside.
 struct Kin {
   Process* parent = nullptr;
-  Tie tie = Tie::none;    // parent's
-  Port* watch = nullptr;  // without a parent: awaits its DOWN
+  Tie tie = Tie::none;                // parent's
+  Port* watch = nullptr;              // without a parent: awaits its DOWN
+  MonitorOptions* monitor = nullptr;  // of Tie::monitor, used up; null: none
 };
 
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept;
@@ -144,6 +152,20 @@ template <class F, class... Args>
 requires Spawnable<F, Args...> Monitored spawn_monitor(const SpawnOptions& options, F&& f, Args&&... args) {
   return detail::spawn_or_exit(options, detail::Tie::monitor, "spawn_monitor", std::forward<F>(f),
                                std::forward<Args>(args)...);
+}
+/// With options for the monitor (monitor.h): spawn_monitor({.mailbox = 16}, {.tag = Job{7}}, serve).
+template <class F, class... Args>
+requires Spawnable<F, Args...> MonitoredAlias spawn_monitor(const SpawnOptions& options, MonitorOptions monitor, F&& f,
+                                                            Args&&... args) {
+  Process& self = require_process("spawn_monitor");
+  self.budget -= Process::kSpawnCost;
+  self.checkpoint();
+  const bool with_alias = monitor.alias.has_value();
+  auto made =
+      detail::spawn_in(*self.system, options, {.parent = &self, .tie = detail::Tie::monitor, .monitor = &monitor},
+                       std::forward<F>(f), std::forward<Args>(args)...);
+  if (!made) detail::exit_for(made.error());
+  return {made->pid, made->ref, with_alias ? Alias{self.pid(), made->ref.id} : Alias{}};
 }
 /// The same with the default options.
 template <class F, class... Args>
