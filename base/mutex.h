@@ -106,6 +106,18 @@ class CondVar {
   std::condition_variable cond_;
 };
 
+/// The turn of a loop that waits for another thread's next few instructions: spins for 100 turns, then yields the time
+/// slice at every turn.
+inline void pause_or_yield(unsigned turn) noexcept {
+  if (turn < 100) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  } else {
+    ::sched_yield();
+  }
+}
+
 /// One byte; a waiter spins about 100 turns, then yields its time slice at every turn. For critical sections of a few
 /// instructions that call nothing. Not fair. Any thread.
 class EK_CAPABILITY("mutex") SpinLock {
@@ -128,17 +140,10 @@ class EK_CAPABILITY("mutex") SpinLock {
   [[gnu::noinline]] void lock_slow() noexcept EK_NO_THREAD_SAFETY_ANALYSIS {
     for (unsigned turns = 0;; ++turns) {
       if (!held_.load(std::memory_order_relaxed) && try_lock()) return;  // relaxed: try_lock() decides
-      if (turns < kSpins) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-      } else {
-        ::sched_yield();
-      }
+      pause_or_yield(turns);
     }
   }
 
-  static constexpr unsigned kSpins = 100;
   std::atomic<bool> held_{false};
 };
 static_assert(sizeof(SpinLock) == 1);

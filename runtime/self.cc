@@ -151,7 +151,7 @@ std::expected<void, NameError> register_name(std::string_view name, Pid pid) {
   Process& target = system.process(pid);
   if (!target.mailbox.is_open(pid.id)) return std::unexpected(NameError::noproc);
   target.named.store(true, base::seq_cst);  // [named] N1; in a slot's next life it costs that one a look in vain
-  switch (system.registry.add(name, pid, [&] { return target.mailbox.is_open_seq_cst(pid.id); })) {
+  switch (system.add_name(name, pid, [&] { return target.mailbox.is_open_seq_cst(pid.id); })) {
     case detail::Registry::Added::yes:
       return {};
     case detail::Registry::Added::taken:
@@ -169,7 +169,7 @@ std::optional<Pid> whereis(std::string_view name) { return require_process("wher
 bool unregister(std::string_view name) {
   Process& process = require_process("unregister");
   process.checkpoint();
-  return process.system->registry.remove(name);
+  return process.system->whereis(name) && process.system->registry.remove(name);  // not from the dead: it is free
 }
 
 bool is_alive(Pid pid, Bound bound) {

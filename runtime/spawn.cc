@@ -207,7 +207,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
 #endif
   try {
     if (!options.name.empty()) {
-      if (system.registry.add(options.name, pid, [] { return true; }) != Registry::Added::yes) {
+      if (system.add_name(options.name, pid, [] { return true; }) != Registry::Added::yes) {
         return undo(process, SpawnError::name_taken);
       }
       process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet

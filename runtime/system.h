@@ -81,6 +81,17 @@ struct System {
     const Pid pid = registry.find(name);
     return pid && process(pid).mailbox.is_open(pid.id) ? std::optional(pid) : std::nullopt;
   }
+  /// registry.add(), but for this: who has the name and is not open is about to open or has just closed, and for those
+  /// few instructions another thread needs we wait. So whoever has been told that a process is dead can take its name
+  /// (SEMANTICS 6.3).
+  template <class IsOpen>
+  detail::Registry::Added add_name(std::string_view name, Pid pid, IsOpen&& is_open) {
+    for (unsigned turns = 0;; ++turns) {
+      const auto added = registry.add(name, pid, is_open);
+      if (added != detail::Registry::Added::taken || whereis(name)) return added;
+      base::pause_or_yield(turns);
+    }
+  }
   /// Processes alive; a snapshot.
   std::uint64_t alive() const noexcept;
 };
