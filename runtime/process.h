@@ -42,8 +42,24 @@ struct System;
 
 namespace detail {
 
-/// What `exit(reason)` and lethal signals throw. Not a std::exception: a handler for those does not swallow it.
-struct ProcessExit {};
+/// What `exit(reason)` and lethal signals throw. Not a std::exception: a handler for those does not swallow it. While
+/// it lives its process is leaving; when it is caught, the process is again what it was before (an exit may be made and
+/// caught in a destructor that another one has called).
+class ProcessExit {
+ public:
+  /// An exit(reason) of `process`.
+  ProcessExit(Process& process, Reason&& reason) noexcept;
+  /// What has been decided acts: the reason is noted.
+  ProcessExit() noexcept = default;
+  ~ProcessExit();
+  ProcessExit(const ProcessExit&) = delete;
+  ProcessExit& operator=(const ProcessExit&) = delete;
+
+ private:
+  Process* process_ = nullptr;
+  bool leaving_before_ = false;
+  Reason reason_before_;
+};
 
 /// A sender that waits for room in another's mailbox: on its stack, in the receiver's list under the list's lock.
 struct Waiter {

@@ -122,20 +122,34 @@ void release_process_wide(int tag) noexcept {
 
 void run_recording_throws(void (*run)(void*), void* argument) { ek_recording_frame(run, argument); }
 
-void throw_process_exit() {
+ProcessExit::ProcessExit(Process& process, Reason&& reason) noexcept
+    : process_(&process), leaving_before_(std::exchange(process.leaving, true)) {
+  if (process.doomed) return;  // SEMANTICS 1.10
+  reason_before_ = std::exchange(process.reason, std::move(reason));
+}
+
+ProcessExit::~ProcessExit() {
+  // One that was kept (std::current_exception) beyond its process is nobody's.
+  if (process_ == nullptr || process_ != static_cast<Process*>(sched::current())) return;
+  process_->leaving = leaving_before_;
+  if (leaving_before_ && !process_->doomed) process_->reason = std::move(reason_before_);
+}
+
+namespace {
+template <class... Args>
+[[noreturn]] void throw_unrecorded(Args&&... args) {
   // Off while the catch is looked for; this frame is unwound only after that, so a caught exit leaves it on.
   struct NotWanted {
     NotWanted() noexcept { last_throw().wanted = false; }
     ~NotWanted() { last_throw().wanted = true; }
   } not_wanted;
-  throw ProcessExit{};
+  throw ProcessExit(std::forward<Args>(args)...);
 }
+}  // namespace
 
-void throw_exit(Process& process, Reason reason) {
-  if (!process.doomed) process.reason = std::move(reason);  // SEMANTICS 1.10
-  process.leaving = true;
-  throw_process_exit();
-}
+void throw_process_exit() { throw_unrecorded(); }
+
+void throw_exit(Process& process, Reason reason) { throw_unrecorded(process, std::move(reason)); }
 
 Reason current_exception_reason() noexcept {
   Throw& record = last_throw();

@@ -709,5 +709,48 @@ TEST_F(ExitTest, WaitsInDestructorsOfAKilledProcessEndAtOnceButUnderADeferKill) 
   });
 }
 
+struct Question {
+  using Reply = int;
+};
+
+TEST_F(ExitTest, AnExitThatWasCaughtIsForgottenByALaterExceptionsUnwinding) {
+  run([] {
+    const Pid p = spawn([] {
+      try {
+        exit(Reason("caught"));
+      } catch (...) {
+      }
+      receive(10s, [](Question&, From<Question> from) {
+        const From<Question> held = std::move(from);
+        throw std::runtime_error("later");
+      });
+    });
+    const auto answer = call(p, Question{}, 10s);
+    EXPECT_EQ(answer.error(), (CallError{CallFailure::died, Reason("exception")}));
+  });
+}
+
+TEST_F(ExitTest, AnExitCaughtInADestructorThatAnotherCallsLeavesTheOthersReason) {
+  run([] {
+    struct AtEnd {
+      ~AtEnd() {
+        try {
+          exit(Reason("inner"));
+        } catch (...) {
+        }
+      }
+    };
+    const Monitored p = spawn_monitor([] {
+      receive(10s, [](Question&, From<Question> from) {
+        const From<Question> held = std::move(from);  // dropped after the inner exit
+        AtEnd at_end;
+        exit(Reason("outer"));
+      });
+    });
+    EXPECT_EQ(call(p.pid, Question{}, 10s).error(), (CallError{CallFailure::died, Reason("outer")}));
+    EXPECT_EQ(await_down(p), Reason("outer"));
+  });
+}
+
 }  // namespace
 }  // namespace erlking::testing
