@@ -669,10 +669,11 @@ namespace {
 
 void report_crash(const Process& process) noexcept {
   try {
-    base::log(
-        base::Level::error, "process",
-        fmt::format("{} {} crashed in {}: {}", to_string(process.pid()),
-                    process.system->registry.name_of(process.pid()), process.start->name, process.reason.report()));
+    std::string who = process.system->registry.name_of(process.pid());
+    if (process.relations != nullptr && !process.relations->label.empty()) who += '(' + process.relations->label + ')';
+    base::log(base::Level::error, "process",
+              fmt::format("{} {} crashed in {}: {}", to_string(process.pid()), who, process.start->name,
+                          process.reason.report()));
   } catch (...) {  // no memory for the report: the exit itself goes on
   }
 }

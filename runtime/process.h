@@ -81,8 +81,15 @@ struct LinkRecord {
   SignalPtr exit;             // the EXIT owed to the peer, prepaid
   std::uint64_t pending = 0;  // number of an unlink not yet acknowledged; 0: active (SEMANTICS 3.8)
 };
+/// Owns a message; as FreeSignal.
+struct FreeItem {
+  void operator()(Item* item) const noexcept { drop_item(item); }
+};
+using ItemPtr = std::unique_ptr<Item, FreeItem>;
+
 struct MonitorRecord {
   Pid target;
+  ItemPtr tagged;  // the message its DOWN becomes, prepaid, if it is no plain Down
 };
 
 /// What most processes do without.
@@ -92,20 +99,14 @@ struct Relations {
   PeerTable<SignalPtr> watchers;      // by ref: the MONITOR, to become the DOWN
   PeerTable<AliasKind> aliases;       // by ref: ours
   std::uint64_t unlinks = 0;
+  std::string label;  // set_label()
 };
 
 }  // namespace detail
 
 /// What a process runs: one constant for each type of function.
-/// Owns a message; as FreeSignal.
-struct FreeItem {
-  void operator()(Item* item) const noexcept { drop_item(item); }
-};
-using ItemPtr = std::unique_ptr<Item, FreeItem>;
-
 struct Start {
   std::string_view name;       // the type's, as process_info shows it
-  ItemPtr tagged;  // the message its DOWN becomes, prepaid, if it is no plain Down
   void (*run)(void* closure);  // the whole life; a handler's: what it does first, null: nothing
   void (*destroy)(void* closure) noexcept;
   void (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
@@ -225,6 +226,11 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     if (mailbox.has_signal() || doomed || --budget <= 0) [[unlikely]]
       checkpoint_slow();
   }
+  /// Has settle() drop it.
+  void drop_next_time(Item* item) noexcept {
+    item->next = later;
+    later = item;
+  }
   /// What becomes of a message delivered with a stamp that is not the pid: appended if an alias says so.
   void admit_or_refuse(Item* item) noexcept;
   /// Throws what has been decided, if it may (D2).
@@ -242,11 +248,6 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
       wake_waiters();
   }
 
-  /// Has settle() drop it.
-  void drop_next_time(Item* item) noexcept {
-    item->next = later;
-    later = item;
-  }
  private:
   static Item settling_;  // as `later`: see is_settling()
   void checkpoint_slow();

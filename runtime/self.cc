@@ -1,5 +1,6 @@
 #include "runtime/self.h"
 
+#include "runtime/process_wide.h"
 #include "runtime/system.h"
 
 #include <memory>
@@ -66,7 +67,10 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
   info->worker = process.worker->index();
   info->pinned_to = process.pin == sched::kNoWorker ? -1 : process.pin;
   info->stack_bytes = process.stack().size();
+  info->stack_used = sched::high_water(process.stack());
   if (process.relations != nullptr) {
+    info->label = process.relations->label;
+    info->aliases = static_cast<std::uint32_t>(process.relations->aliases.size());
     for (auto& [id, link] : process.relations->links) {
       if (link.pending == 0) info->links.push_back(Pid{id});
     }
@@ -116,6 +120,17 @@ bool set_mailbox_bound(std::uint32_t messages) {
   base::Real::fence();  // D-B2: the bound before the look at the waiting list
   process.wake_waiters_if_any();
   return true;
+}
+
+void set_label(std::string label) {
+  Process& process = require_process("set_label");
+  process.checkpoint();
+  if (process.relations == nullptr && label.empty()) return;
+  try {
+    detail::relations_of(process).label = std::move(label);
+  } catch (const std::bad_alloc&) {
+    detail::throw_exit(process, reason::system_limit);
+  }
 }
 
 std::size_t flush() {

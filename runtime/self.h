@@ -31,6 +31,10 @@ Clock::time_point now();
 /// Sets this process's mailbox bound, 1 to 500,000 messages; what is queued stays. False: out of range, unchanged.
 bool set_mailbox_bound(std::uint32_t messages);
 
+/// What process_info and the report of a crash say of the calling process beside its name: any text, to tell one of
+/// many by. Empty: none. Without memory for it the caller ends with `system_limit`.
+void set_label(std::string label);
+
 // --- names (SEMANTICS §6) ---
 
 /// Why register_name() did not.
@@ -65,20 +69,24 @@ enum class Status : std::uint8_t {
 
 /// A consistent picture of one process, taken at one of its safe points.
 struct ProcessInfo {
-  Pid pid;                                           ///< its own
-  Pid parent;                                        ///< who spawned it; null: a thread
-  std::string name;                                  ///< registered; empty: none
-  std::string entry;                                 ///< the type of the function it was spawned with
-  Status status = Status::waiting;                   ///< when it was asked
-  std::uint32_t mailbox_depth = 0;                   ///< messages accepted and not received
-  std::uint32_t mailbox_bound = 0;                   ///< the most there may be
-  std::uint32_t received = 0;                        ///< messages, modulo 2^32
-  std::uint32_t refused = 0;                         ///< sends refused for want of room, modulo 2^32
-  std::uint64_t reductions = 0;                      ///< times it used a budget of 2,000 operations up
-  bool trap_exit = false;                            ///< whether exits become messages
-  int worker = -1;                                   ///< the one that ran it last
-  int pinned_to = -1;                                ///< -1: it may run anywhere
-  std::size_t stack_bytes = 0;                       ///< usable
+  Pid pid;                          ///< its own
+  Pid parent;                       ///< who spawned it; null: a thread
+  std::string name;                 ///< registered; empty: none
+  std::string label;                ///< what set_label() said; empty: nothing
+  std::string entry;                ///< the type of the function it was spawned with
+  Status status = Status::waiting;  ///< when it was asked
+  std::uint32_t mailbox_depth = 0;  ///< messages accepted and not received
+  std::uint32_t mailbox_bound = 0;  ///< the most there may be
+  std::uint32_t received = 0;       ///< messages, modulo 2^32
+  std::uint32_t refused = 0;        ///< sends refused for want of room, modulo 2^32
+  std::uint64_t reductions = 0;     ///< times it used a budget of 2,000 operations up
+  bool trap_exit = false;           ///< whether exits become messages
+  int worker = -1;                  ///< the one that ran it last
+  int pinned_to = -1;               ///< -1: it may run anywhere
+  std::size_t stack_bytes = 0;      ///< usable; 0: a handler that has none just now
+  /// Of these, how many have been in use, by whoever used this stack: an upper bound, to tune sizes by.
+  std::size_t stack_used = 0;
+  std::uint32_t aliases = 0;                         ///< active ones
   std::vector<Pid> links;                            ///< in no order
   std::vector<std::pair<MonitorRef, Pid>> monitors;  ///< its own
   /// Others', with who they are.

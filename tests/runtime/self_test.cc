@@ -69,5 +69,76 @@ TEST_F(SelfTest, Rule_8_5_AProcessThatAsksForItselfIsRunning) {
   });
 }
 
+TEST_F(SelfTest, Rule_8_5_ALabelIsToldByProcessInfo) {
+  run([] {
+    EXPECT_EQ(process_info(self(), 1s)->label, "");
+    set_label("");
+    set_label("connection 7");
+    EXPECT_EQ(process_info(self(), 1s)->label, "connection 7");
+    const Pid p = spawn([] {
+      set_label("first");
+      set_label("second");
+      wait_forever();
+    });
+    until_waiting(p);
+    EXPECT_EQ(process_info(p, 10s)->label, "second");
+    exit(p, reason::kill);
+    await_down(monitor(p));
+    const Pid next = spawn(wait_forever);
+    EXPECT_EQ(process_info(next, 10s)->label, "") << "a label ends with its process";
+    exit(next, reason::kill);
+  });
+}
+
+TEST_F(SelfTest, Rule_8_5_ALabelIsInTheReportOfACrash) {
+  run([] {
+    const Monitored p = spawn_monitor({.name = "store"}, [] {
+      set_label("shard 3");
+      throw std::runtime_error("lost");
+    });
+    await_down(p);
+  });
+  ASSERT_EQ(reports().size(), 1u);
+  EXPECT_NE(reports()[0].text.find("store(shard 3)"), std::string::npos) << reports()[0].text;
+}
+
+TEST_F(SelfTest, Rule_8_5_ActiveAliasesAreCounted) {
+  run([] {
+    const Alias a = alias();
+    alias(AliasKind::reply);
+    const Pid p = spawn(wait_forever);
+    const Watch watch = monitor(p, {.alias = AliasKind::demonitor});
+    EXPECT_EQ(process_info(self(), 1s)->aliases, 3u);
+    exit(p, reason::kill);
+    await_down(watch);
+    EXPECT_EQ(process_info(self(), 1s)->aliases, 2u);
+    unalias(a);
+    EXPECT_EQ(process_info(self(), 1s)->aliases, 1u);
+  });
+}
+
+[[gnu::noinline]] void use_stack(std::size_t bytes) {
+  auto* const block = static_cast<char*>(__builtin_alloca(bytes));
+  for (std::size_t i = 0; i < bytes; i += 64) block[i] = 1;
+  asm volatile("" : : "r"(block) : "memory");
+}
+
+TEST_F(SelfTest, Rule_8_5_TheStackInUseAtMostIsTold) {
+  run([] {
+    const Pid p = spawn({.stack = 4 * 1024 * 1024}, [] {
+      const auto before = *process_info(self(), 1s);
+      EXPECT_GT(before.stack_used, 0u);
+      EXPECT_LE(before.stack_used, before.stack_bytes);
+      use_stack(1024 * 1024);
+      wait_forever();
+    });
+    until_waiting(p);
+    const auto info = *process_info(p, 10s);
+    EXPECT_GE(info.stack_used, 1024u * 1024);
+    EXPECT_LE(info.stack_used, 2048u * 1024);
+    exit(p, reason::kill);
+  });
+}
+
 }  // namespace
 }  // namespace erlking::testing
