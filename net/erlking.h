@@ -9,6 +9,7 @@
 #include "runtime/monitor.h"  // IWYU pragma: export
 #include "runtime/receive.h"  // IWYU pragma: export
 #include "runtime/runtime.h"  // IWYU pragma: export
+#include "runtime/select.h"   // IWYU pragma: export
 #include "runtime/self.h"     // IWYU pragma: export
 #include "runtime/send.h"     // IWYU pragma: export
 #include "runtime/spawn.h"    // IWYU pragma: export

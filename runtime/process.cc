@@ -176,6 +176,9 @@ void execute(Process& process, SignalPtr signal) noexcept {
       *static_cast<Down*>(record.tagged->untyped_body()) = std::move(down);
       return process.append(record.tagged.release());
     }
+    case SignalKind::nudge:
+      if (process.nudge == detail::Nudge::armed) process.nudge = detail::Nudge::come;
+      return;
     case SignalKind::query:
       if (process.doomed) {  // SEMANTICS 14.7: dying is not dead: answered when the name is free
         signal->next = process.later;
@@ -374,7 +377,11 @@ void Process::wake_waiters() noexcept {
     // Once woken it may run at once, but it cannot leave its frame before it has had the lock (B4).
     detail::Waiter* const following = waiter->next;
     waiter->linked = false;
-    if (waiter->process->ticket.wake(waiter->number)) make_runnable(*waiter->process, Line::back);
+    if (Item* const nudge = std::exchange(waiter->nudge, nullptr)) {
+      send_or_drop(*system, SignalPtr(nudge), waiter->process->pid());
+    } else if (waiter->process->ticket.wake(waiter->number)) {
+      make_runnable(*waiter->process, Line::back);
+    }
     waiter = following;
   }
 }
@@ -439,7 +446,7 @@ bool ReceiveWait::more_slow(Item** at) {
     if (p.mailbox.has_any()) p.deliver(true);
     p.settle();
     p.act_on_doom();
-    if (*at != nullptr) return true;
+    if (*at != nullptr || p.nudge == Nudge::come) return true;
     if (expired_ || bound_.is_poll()) return false;  // D-R2: looked at before every park
     if (p.doomed) [[unlikely]] {
       p.act_on_doom();
@@ -584,8 +591,6 @@ bool TicketWait::revoke() noexcept {
   }
 }
 
-namespace {
-
 void link_waiter(Process& target, Waiter& waiter) noexcept {
   waiter.prev = target.waiters_tail;
   waiter.next = nullptr;
@@ -606,6 +611,8 @@ void unlink_waiter(Process& target, Waiter& waiter) noexcept {
     target.waiters.store(waiter.next, base::seq_cst);
   }
 }
+
+namespace {
 
 // B1–B7, D-B1–D-B5 (README.md). attempt(waiting) pushes, or asks whether a push would find room.
 template <class Attempt>
@@ -704,6 +711,7 @@ void tell_relations(Process& process) noexcept {
 }  // namespace
 
 void put_away(Process& process) noexcept {
+  process.nudge = Nudge::none;
   process.exiting = process.doomed = true;  // no wait of a message's destructor waits from here on
   System& system = *process.system;
   if (process.ticket.state() != Ticket<base::Real>::idle && process.ticket.state() != Ticket<base::Real>::done) {

@@ -67,7 +67,14 @@ struct Waiter {
   std::uint64_t number;
   Waiter *prev = nullptr, *next = nullptr;
   bool linked = false;
+  Item* nudge = nullptr;  // a select's (RoomWatch): pushed in place of a wake of the ticket
 };
+/// Under target.waiters_lock: joins its list at the end; leaves it, if in it.
+void link_waiter(Process& target, Waiter& waiter) noexcept;
+void unlink_waiter(Process& target, Waiter& waiter) noexcept;
+
+/// What a select waits for beside messages (V2).
+enum class Nudge : std::uint8_t { none, armed, come };
 
 /// Owns a signal: on a worker, or under the outside heap.
 struct FreeSignal {
@@ -151,6 +158,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool stateless : 1 = false;           // a handler: its state is gone, or about to be
   bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
   std::uint8_t deferring = 0;           // DeferKill scopes
+  detail::Nudge nudge{};                // a select's
   std::uint32_t received = 0;           // messages, modulo 2^32
   Item* later = nullptr;                // doomed: questions, answered at the end (SEMANTICS 14.7); else: see settle()
 

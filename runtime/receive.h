@@ -201,8 +201,8 @@ struct Result<void> {
 };
 
 // Runs the clause on the message at `at` if it takes it.
-template <class C, class R>
-[[gnu::always_inline]] inline bool try_clause(C& c, Process& process, Item** at, ReceiveWait& wait, Result<R>& result) {
+template <class C, class Wait, class R>
+[[gnu::always_inline]] inline bool try_clause(C& c, Process& process, Item** at, Wait& wait, Result<R>& result) {
   using K = clause<C>;
   if constexpr (is_timeout<C>) {
     return false;

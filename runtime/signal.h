@@ -43,6 +43,7 @@ enum class SignalKind : std::uint16_t {
   monitor,     // from: the watcher, ref
   demonitor,   // from, ref
   down,        // from: the watched, ref, reason, name
+  nudge,       // a source of a select may be ready (select.h V1)
   query,       // from, ref: the asker's ticket number, answer: what writes the answer
 };
 
