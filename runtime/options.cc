@@ -27,7 +27,7 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
   app->add_flag("--ek-affinity", options.affinity, "bind each worker to a CPU")->envname("ERLKING_AFFINITY");
   app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4000000")
       ->envname("ERLKING_MAX_PROCESSES")
-      ->check(CLI::Range(1u, 4'194'304u))
+      ->check(CLI::Range(1u, 4'000'000u))
       ->capture_default_str();
   app->add_option("--ek-max-timers", options.max_timers, "timers of one process at once, 1 to 1000000000")
       ->envname("ERLKING_MAX_TIMERS")

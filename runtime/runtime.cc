@@ -226,6 +226,13 @@ void Runtime::exit(Pid pid, Reason reason) {
   signal_from_outside(*system_, SignalKind::exit_plain, Pid{}, 0, reason, pid);
 }
 
+std::optional<Duration> Runtime::cancel_timer(TimerRef timer) {
+  detail::OutsideHeap heap(*system_);
+  return detail::cancel_timer(*system_, nullptr, timer);
+}
+
+std::optional<Duration> Runtime::read_timer(TimerRef timer) const { return detail::read_timer(*system_, timer); }
+
 std::optional<Pid> Runtime::whereis(std::string_view name) const { return system_->whereis(name); }
 
 Clock::time_point Runtime::now() const { return base::to_time_point(system_->now()); }

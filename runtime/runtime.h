@@ -12,6 +12,7 @@
 #include "runtime/send.h"
 #include "runtime/spawn.h"
 #include "runtime/system.h"
+#include "runtime/timer.h"
 
 #include <cstdint>
 #include <memory>
@@ -121,6 +122,21 @@ class Runtime {
     return detail::call_as(*port.process(), to, stamp, std::move(request), bound);
   }
 
+  /// Starts a timer from outside, by a process that lives for just that: this thread is blocked until it has. As
+  /// erlking::send_after; `system_limit` also while the runtime stops.
+  template <Sendable T>
+  std::expected<TimerRef, TimerError> send_after(Bound when, const To& to, T&& message) {
+    return start_from_outside([&] { return erlking::send_after(when, to, std::move(message)); });
+  }
+  /// The same as erlking::start_timer.
+  template <Sendable T>
+  std::expected<TimerRef, TimerError> start_timer(Bound when, const To& to, T&& message) {
+    return start_from_outside([&] { return erlking::start_timer(when, to, std::move(message)); });
+  }
+  /// As erlking::cancel_timer and erlking::read_timer; they wait for nobody.
+  std::optional<Duration> cancel_timer(TimerRef timer);
+  std::optional<Duration> read_timer(TimerRef timer) const;
+
   /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before. No
   /// process slot to wait with: std::runtime_error; no memory to ask: std::bad_alloc.
   std::optional<Reason> wait(Pid pid, Bound bound);
@@ -149,6 +165,12 @@ class Runtime {
   const Options& options() const { return system_->options; }
 
  private:
+  template <class Start>
+  std::expected<TimerRef, TimerError> start_from_outside(Start&& start) {
+    std::expected<TimerRef, TimerError> started = std::unexpected(TimerError::system_limit);
+    static_cast<void>(spawn_wait(forever, SpawnOptions{}, [&] { started = start(); }));
+    return started;
+  }
   void forget(detail::Port& port, Pid watched);
   int report_no_start(SpawnError error);
   int finish(const Reason& why);

@@ -637,6 +637,27 @@ TEST_F(TimerTest, RepeatEndsByFalseAtItsCountAndByAnExit) {
   });
 }
 
+// --- from outside ----------------------------------------------------------------------------------------------------
+
+TEST_P(TimerMatrixTest, AThreadThatIsNoProcessStartsReadsAndCancels) {
+  std::atomic<int> got = 0;
+  const auto p = rt().spawn([&] {
+    receive(forever, [&](Tick t) { got += t.n; });
+    receive(forever, [&](Expired<Tick> e) { got += e.message.n; });
+  });
+  ASSERT_TRUE(p);
+  const auto never = rt().send_after(1h, *p, Tick{100});
+  ASSERT_TRUE(never);
+  EXPECT_LE(rt().read_timer(*never), std::optional<Duration>(1h));
+  EXPECT_TRUE(rt().cancel_timer(*never));
+  EXPECT_FALSE(rt().cancel_timer(*never));
+  EXPECT_FALSE(rt().read_timer(*never));
+  EXPECT_TRUE(rt().send_after(1ms, *p, Tick{1}));
+  EXPECT_TRUE(rt().start_timer(1ms, *p, Tick{2}));
+  EXPECT_TRUE(drive([&] { return rt().processes() == 0; }));
+  EXPECT_EQ(got, 3);
+}
+
 // --- what cannot be written ------------------------------------------------------------------------------------------
 
 template <class T>
