@@ -23,6 +23,15 @@
 -define(BLOCK, 128).
 -define(CREDITS, 2).
 -define(SPAWN_BATCH, 1000).
+-define(RING, 1000).
+-define(BIG, 120).
+-define(PAIRS, 50).
+-define(UNMATCHED, 10000).
+-define(MONITORS, 100000).
+%% compute: workers, and requests each of them has at most.
+-define(WORKERS, 16).
+-define(QUEUED, 8).
+-define(TIMER_MS, 10).
 -define(CALL_LIMIT_MS, 5000).
 %% latency: time between set-up and the first message.
 -define(LEAD_NS, 2000000).
@@ -82,6 +91,23 @@ workload("spawn")          -> fun(N, _) -> spawning(N) end;
 workload("call")           -> fun(N, _) -> calling(N, [], [], "natural") end;
 workload("call-apart")     -> fun(N, _) -> two(), calling(N, on(1), on(2), "apart") end;
 workload("latency")        -> fun latency/2;
+workload("ring-1")         -> fun(N, _) -> ring(N, 1) end;
+workload("ring-100")       -> fun(N, _) -> ring(N, 100) end;
+workload("big")            -> fun(N, _) -> big(N) end;
+workload("spawn-monitor")  -> fun(N, _) -> spawn_monitoring(N) end;
+workload("fork-join-1k")   -> fun(N, _) -> fork_join(N, 10) end;
+workload("fork-join-64k")  -> fun(N, _) -> fork_join(N, 16) end;
+workload("monitors")       -> fun(N, _) -> monitors(N) end;
+workload("call-50")        -> fun(N, _) -> call_pairs(N) end;
+workload("selective")      -> fun(N, _) -> selective(N) end;
+workload("compute-1us")    -> fun(N, _) -> compute(N, 1000) end;
+workload("compute-5us")    -> fun(N, _) -> compute(N, 5000) end;
+workload("compute-100us")  -> fun(N, _) -> compute(N, 100000) end;
+workload("behind")         -> fun(N, _) -> two(), behind(N) end;
+workload("timers")         -> fun(N, _) -> timers(N) end;
+workload("timer-accuracy") -> fun(N, _) -> timer_accuracy(N, 0) end;
+workload("timer-accuracy-spread") -> fun(N, _) -> timer_accuracy(N, ?TIMER_MS * 1000000) end;
+workload("idle")           -> fun idle/2;
 workload(_)                -> throw(unknown).
 
 parse([Count | Rest]) ->
@@ -197,6 +223,85 @@ consume(Left) ->
         {item, _, From} -> From ! credit, consume(Left - 1)
     end.
 
+%%% ---------------------------------------------------------------------- ring
+
+%% 1,000 processes in a ring pass tokens on; N hops in all, shared by the tokens,
+%% which start evenly spread. Timed by who starts them, until the last is home.
+ring(N, Tokens) ->
+    Pid = start(fun() ->
+                        Root = self(),
+                        Nodes = [spawn_link(fun() -> ring_join(Root) end) || _ <- lists:seq(1, ?RING)],
+                        close_ring(Nodes, hd(Nodes)),
+                        Hops = max(1, N div Tokens),
+                        Ring = list_to_tuple(Nodes),
+                        T0 = now_ns(),
+                        [element(1 + I * (?RING div Tokens), Ring) ! {token, Hops} || I <- lists:seq(0, Tokens - 1)],
+                        [receive home -> ok end || _ <- lists:seq(1, Tokens)],
+                        Ns = now_ns() - T0,
+                        [Node ! stop || Node <- Nodes],
+                        Ns / (Hops * Tokens)
+                end, []),
+    [{"ns_per_hop", result(Pid)}, {"where", "natural"}].
+
+close_ring([Last], First) -> Last ! {next, First};
+close_ring([Node, Next | Rest], First) ->
+    Node ! {next, Next},
+    close_ring([Next | Rest], First).
+
+ring_join(Root) -> receive {next, Next} -> ring_node(Root, Next) end.
+
+ring_node(Root, Next) ->
+    receive
+        {token, 0} -> Root ! home, ring_node(Root, Next);
+        {token, Left} -> Next ! {token, Left - 1}, ring_node(Root, Next);
+        stop -> ok
+    end.
+
+%%% ----------------------------------------------------------------------- big
+
+%% 120 processes each ping others at random, one ping at a time, and answer the
+%% pings of the others meanwhile and until all are done; N counts pings and pongs.
+big(N) ->
+    Pings = max(1, N div (2 * ?BIG)),
+    Pid = start(fun() ->
+                        Root = self(),
+                        All = [spawn_link(fun() -> big_start(Root, Pings) end) || _ <- lists:seq(1, ?BIG)],
+                        Everyone = list_to_tuple(All),
+                        T0 = now_ns(),
+                        [P ! {everyone, Me, Everyone} || {Me, P} <- lists:zip(lists:seq(1, ?BIG), All)],
+                        [receive finished -> ok end || _ <- All],
+                        Ns = now_ns() - T0,
+                        [P ! stop || P <- All],
+                        Ns / (2 * ?BIG * Pings)
+                end, []),
+    [{"ns_per_message", result(Pid)}, {"where", "natural"}].
+
+big_start(Root, Pings) ->
+    receive {everyone, Me, Everyone} -> big_ping(Pings, Me, Me, Everyone, Root) end.
+
+big_ping(0, _, _, _, Root) ->
+    Root ! finished,
+    big_answer();
+big_ping(Left, Random, Me, Everyone, Root) ->
+    %% The generator that all systems use here.
+    Next = (Random * 69069 + 1) band 16#7fffffff,
+    Other = 1 + (Next bsr 8) rem (?BIG - 1),
+    element(case Other >= Me of true -> Other + 1; false -> Other end, Everyone) ! {ping, self()},
+    big_await(),
+    big_ping(Left - 1, Next, Me, Everyone, Root).
+
+big_await() ->
+    receive
+        {ping, From} -> From ! pong, big_await();
+        pong -> ok
+    end.
+
+big_answer() ->
+    receive
+        {ping, From} -> From ! pong, big_answer();
+        stop -> ok
+    end.
+
 %%% --------------------------------------------------------------------- spawn
 
 %% N processes that end at once, spawned by one parent in batches of 1,000. The
@@ -231,6 +336,84 @@ spawned(Ran, Parent) ->
         _ -> ok
     end.
 
+%% N processes that end at once, each watched by the parent that spawns them; it
+%% awaits the DOWNs of a batch before the next.
+spawn_monitoring(N) ->
+    Pid = start(fun() ->
+                        T0 = now_ns(),
+                        monitored_batches(N),
+                        now_ns() - T0
+                end, []),
+    [{"ns_per_spawn", result(Pid) / N}].
+
+monitored_batches(0) -> ok;
+monitored_batches(Left) ->
+    Batch = min(Left, ?SPAWN_BATCH),
+    monitored_batch(Batch, fun() -> ok end),
+    await_downs(Batch),
+    monitored_batches(Left - Batch).
+
+monitored_batch(0, _) -> ok;
+monitored_batch(K, Fun) ->
+    spawn_monitor(Fun),
+    monitored_batch(K - 1, Fun).
+
+await_downs(0) -> ok;
+await_downs(K) -> receive {'DOWN', _, process, _, _} -> await_downs(K - 1) end.
+
+%% A tree of processes: each spawns two, awaits what both counted and reports to its
+%% parent. As many trees, one after the other, as N processes make.
+fork_join(N, Depth) ->
+    Nodes = (1 bsl Depth) - 1,
+    Trees = max(1, N div Nodes),
+    Pid = start(fun() ->
+                        T0 = now_ns(),
+                        [Nodes = tree(Depth) || _ <- lists:seq(1, Trees)],
+                        now_ns() - T0
+                end, []),
+    [{"ns_per_process", result(Pid) / (Trees * Nodes)}].
+
+tree(Depth) ->
+    Me = self(),
+    spawn(fun() -> tree_node(Depth, Me) end),
+    receive {counted, Count} -> Count end.
+
+tree_node(1, Parent) -> Parent ! {counted, 1};
+tree_node(Depth, Parent) ->
+    Me = self(),
+    spawn(fun() -> tree_node(Depth - 1, Me) end),
+    spawn(fun() -> tree_node(Depth - 1, Me) end),
+    receive {counted, A} -> receive {counted, B} -> Parent ! {counted, A + B + 1} end end.
+
+%% One process with 100,000 monitors on it, all made by one watcher, is told to stop;
+%% timed until the watcher has every DOWN. Again and again until there were N.
+monitors(N) ->
+    Pid = start(fun() -> monitored_ends(N, 0) end, []),
+    [{"ns_per_down", result(Pid) / N}].
+
+monitored_ends(0, Ns) -> Ns;
+monitored_ends(Left, Ns) ->
+    Count = min(Left, ?MONITORS),
+    Target = spawn_link(fun until_stopped/0),
+    make_monitors(Count, Target),
+    Target ! {are_you_there, self()},  % it has seen every monitor when it answers
+    receive here -> ok end,
+    T0 = now_ns(),
+    Target ! stop,
+    await_downs(Count),
+    monitored_ends(Left - Count, Ns + now_ns() - T0).
+
+make_monitors(0, _) -> ok;
+make_monitors(K, Target) ->
+    erlang:monitor(process, Target),
+    make_monitors(K - 1, Target).
+
+until_stopped() ->
+    receive
+        {are_you_there, From} -> From ! here, until_stopped();
+        stop -> ok
+    end.
+
 %%% ---------------------------------------------------------------------- call
 
 %% N times gen_server:call/3 with a limit of 5 s, against a minimal server.
@@ -250,6 +433,39 @@ call(0, _) -> ok;
 call(K, Server) ->
     K = gen_server:call(Server, {echo, K}, ?CALL_LIMIT_MS),
     call(K - 1, Server).
+
+%% 50 callers with a server each, all at once; timed from "go" to the last one's end.
+call_pairs(N) ->
+    Share = max(1, N div ?PAIRS),
+    Pid = start(fun() ->
+                        Root = self(),
+                        Servers = [begin {ok, S} = gen_server:start_link(?MODULE, [], []), S end
+                                   || _ <- lists:seq(1, ?PAIRS)],
+                        Callers = [spawn_link(fun() ->
+                                                      receive go -> call(Share, Server) end,
+                                                      Root ! done
+                                              end) || Server <- Servers],
+                        T0 = now_ns(),
+                        [Caller ! go || Caller <- Callers],
+                        [receive done -> ok end || _ <- Callers],
+                        Ns = now_ns() - T0,
+                        [ok = gen_server:stop(Server) || Server <- Servers],
+                        Ns
+                end, []),
+    [{"ns_per_call", result(Pid) / (Share * ?PAIRS)}, {"where", "natural"}].
+
+%% As call, by a process with 10,000 messages in its mailbox that nobody takes.
+selective(N) ->
+    {ok, Server} = gen_server:start_link(?MODULE, [], []),
+    Caller = start(fun() ->
+                           [self() ! {unmatched, K} || K <- lists:seq(1, ?UNMATCHED)],
+                           T0 = now_ns(),
+                           call(N, Server),
+                           now_ns() - T0
+                   end, []),
+    Ns = result(Caller),
+    ok = gen_server:stop(Server),
+    [{"ns_per_call", Ns / N}, {"where", "natural"}].
 
 init([]) -> {ok, nothing}.
 
@@ -335,3 +551,156 @@ percentiles(N, Times) ->
 
 halves(0) -> [0];
 halves(N) -> [N | halves(N div 2)].
+
+%%% ------------------------------------------------------------------- compute
+
+%% The unit of computation all systems share: FNV-1 of the low bytes of a counter,
+%% kept to 31 bits, which here are small integers.
+spin(Hash, 0) -> Hash;
+spin(Hash, K) -> spin(((Hash bxor (K band 255)) * 16777619) band 16#7fffffff, K - 1).
+
+%% How many iterations of it take Ns: by the quickest of some trials.
+iterations(Ns) ->
+    Trial = 20000,
+    Best = lists:min([begin
+                          T0 = now_ns(),
+                          spin(K, Trial),
+                          max(1, now_ns() - T0)
+                      end || K <- lists:seq(1, 40)]),
+    max(1, round(Ns * Trial / Best)).
+
+%% 16 workers, each with up to 8 requests in its mailbox; whoever answers gets the
+%% next. N requests, each of which costs Ns of computation.
+compute(N, Ns) ->
+    Iterations = iterations(Ns),
+    Pid = start(fun() ->
+                        Workers = [spawn_link(fun() -> compute_worker(Iterations) end) || _ <- lists:seq(1, ?WORKERS)],
+                        First = min(N, ?WORKERS * ?QUEUED),
+                        T0 = now_ns(),
+                        [[W ! {work, self(), I} || W <- Workers] || I <- lists:seq(1, First div ?WORKERS)],
+                        [W ! {work, self(), 0} || W <- lists:sublist(Workers, First rem ?WORKERS)],
+                        dispatch(N - First, First),
+                        Spent = now_ns() - T0,
+                        [W ! stop || W <- Workers],
+                        Spent
+                end, []),
+    [{"ns_per_message", result(Pid) / N}, {"where", "natural"}].
+
+dispatch(0, 0) -> ok;
+dispatch(0, Out) -> receive {worked, _, _} -> dispatch(0, Out - 1) end;
+dispatch(Left, Out) ->
+    receive
+        {worked, Worker, Hash} ->
+            Worker ! {work, self(), Hash},
+            dispatch(Left - 1, Out)
+    end.
+
+compute_worker(Iterations) ->
+    receive
+        {work, From, Seed} ->
+            From ! {worked, self(), spin(Seed, Iterations)},
+            compute_worker(Iterations);
+        stop -> ok
+    end.
+
+%%% -------------------------------------------------------------------- behind
+
+%% The hog handles one message of 100 us after the other; each time, just before it
+%% computes, it sends to the prober, who notes how late that message comes.
+behind(N) ->
+    Iterations = iterations(100000),
+    Times = atomics:new(N, []),
+    Prober = start(fun() -> receive_parked(1, N, Times) end, []),
+    Hog = start(fun() ->
+                        self() ! handle,
+                        hog(N, Prober, Iterations)
+                end, []),
+    result(Hog),
+    result(Prober),
+    percentiles(N, Times).
+
+hog(0, _, _) -> ok;
+hog(Left, Prober, Iterations) ->
+    receive handle -> ok end,
+    Prober ! {tick, now_ns()},
+    self() ! handle,
+    spin(Left, Iterations),
+    hog(Left - 1, Prober, Iterations).
+
+%%% -------------------------------------------------------------------- timers
+
+%% N timers of 5 s, each cancelled at once.
+timers(N) ->
+    Pid = start(fun() ->
+                        T0 = now_ns(),
+                        start_and_cancel(N),
+                        now_ns() - T0
+                end, []),
+    [{"ns_per_timer", result(Pid) / N}].
+
+start_and_cancel(0) -> ok;
+start_and_cancel(K) ->
+    Timer = erlang:send_after(5000, self(), expired),
+    erlang:cancel_timer(Timer),
+    start_and_cancel(K - 1).
+
+%% N timers of 10 ms, armed at once or spread evenly over SpreadNs; how much later
+%% than 10 ms after it was armed each one's message is received.
+timer_accuracy(N, SpreadNs) ->
+    Times = atomics:new(N, []),
+    result(start(fun() -> arm(0, N, SpreadNs, now_ns(), Times, 1) end, [])),
+    percentiles(N, Times).
+
+%% Noted is the place of the next lateness.
+arm(N, N, _, _, Times, Noted) -> receive_parked(Noted, N, Times);
+arm(K, N, SpreadNs, T0, Times, Noted) ->
+    case now_ns() - T0 >= K * SpreadNs div N of
+        true ->
+            erlang:send_after(?TIMER_MS, self(), {tick, now_ns() + ?TIMER_MS * 1000000}),
+            arm(K + 1, N, SpreadNs, T0, Times, Noted);
+        false ->
+            receive
+                {tick, Due} ->
+                    atomics:put(Times, Noted, now_ns() - Due),
+                    arm(K, N, SpreadNs, T0, Times, Noted + 1)
+            after 0 -> arm(K, N, SpreadNs, T0, Times, Noted)
+            end
+    end.
+
+%%% ---------------------------------------------------------------------- idle
+
+%% N processes that wait for ever: memory and time each took, and the share of a CPU
+%% used while they wait (`rest' ms). They stay until the node ends; needs erl +P.
+idle(N, Options) ->
+    Rest = try list_to_integer(option("rest", Options, "5000"))
+           catch error:badarg -> 0
+           end,
+    Rest >= 1 orelse throw("unusable rest"),
+    erlang:system_info(process_limit) > N + 1000 orelse throw("unsupported without a larger +P"),
+    Ran = atomics:new(1, []),
+    atomics:put(Ran, 1, N),
+    Me = self(),
+    Bytes0 = resident_bytes(),
+    T0 = now_ns(),
+    spawn_batch(N, fun() ->
+                           case atomics:sub_get(Ran, 1, 1) of
+                               0 -> Me ! all_wait;
+                               _ -> ok
+                           end,
+                           receive stop -> ok end
+                   end),
+    receive all_wait -> ok end,
+    Ns = now_ns() - T0,
+    Bytes = resident_bytes() - Bytes0,
+    {Cpu0, _} = erlang:statistics(runtime),
+    receive after Rest -> ok end,
+    {Cpu, _} = erlang:statistics(runtime),
+    [{"bytes_each", Bytes / N}, {"ns_per_spawn", Ns / N}, {"percent_cpu", 100 * (Cpu - Cpu0) / Rest}].
+
+%% Of this node, its page tables included.
+resident_bytes() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    lists:sum([begin
+                   {match, [Kb]} = re:run(Status, Key ++ ":\\s+(\\d+) kB", [{capture, [1], list}]),
+                   list_to_integer(Kb) * 1024
+               end || Key <- ["VmRSS", "VmPTE"]]).
