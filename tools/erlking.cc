@@ -62,7 +62,7 @@ void add_once(std::vector<T>& values, T value) {
 std::string workload_list() {
   std::string text;
   for (const bench::Workload& workload : bench::workloads())
-    text += fmt::format("  {:<15} {}\n", workload.name, workload.what);
+    text += fmt::format("  {:<21} {}\n", workload.name, workload.what);
   return text;
 }
 
@@ -86,9 +86,12 @@ struct BenchArguments {
 
 void add_bench(CLI::App& app, BenchArguments& given) {
   CLI::App& bench = *app.add_subcommand("bench", "Measures Erlking, and others beside it in the same run");
-  bench.add_option("workload", given.workloads, "what to measure; none: all")->option_text("WORKLOAD…|all");
-  bench.add_option("--scheduler", given.scheduler, "our scheduler: " + joined(sched::policy_names()))
-      ->option_text("NAME");
+  bench.add_option("workload", given.workloads, "what to measure; none: all, which is all but idle")
+      ->option_text("WORKLOAD…|all");
+  bench
+      .add_option("--scheduler", given.scheduler,
+                  "our schedulers, side by side: " + joined(sched::policy_names()) + "; or all of them")
+      ->option_text("LIST|all");
   bench.add_option("--heap", given.heap, "our message heap: " + joined(gc::collector_names()))->option_text("NAME");
   bench.add_option("--workers", given.workers, "numbers of workers, such as 1,2; default 1 and, with a second CPU, 2")
       ->option_text("LIST");
@@ -107,7 +110,8 @@ void add_bench(CLI::App& app, BenchArguments& given) {
   bench.footer(
       "Workloads:\n" + workload_list() +
       "\nEvery figure goes through the public interface, with bounds, timeouts and statistics on. Systems and\n"
-      "workloads take turns; a run during which others used more than a quarter of a core is repeated.");
+      "workloads take turns; a run during which others used more than a quarter of a core is repeated.\n"
+      "idle is measured only if named, and once: by itself it takes longer and more memory than all others.");
 }
 
 void print_list() {
@@ -125,13 +129,13 @@ bench::BenchOptions bench_options(const BenchArguments& given, const Options& ba
   if (!std::isfinite(given.scale)) throw Misuse{"--scale must be 0.01 to 100"};
 
   const auto known = bench::workloads();
-  std::vector<bool> wanted(known.size(), given.workloads.empty());
-  for (const std::string& name : given.workloads) {
+  std::vector<bool> wanted(known.size());
+  for (const std::string& name : given.workloads.empty() ? std::vector<std::string>{"all"} : given.workloads) {
     const bench::Workload* const workload = bench::find_workload(name);
     if (workload != nullptr) {
       wanted[static_cast<std::size_t>(workload - known.data())] = true;
     } else if (name == "all") {
-      wanted.assign(known.size(), true);
+      for (std::size_t i = 0; i < known.size(); ++i) wanted[i] = wanted[i] || !known[i].once;
     } else {
       std::vector<std::string_view> names;
       for (const bench::Workload& each : known) names.push_back(each.name);
@@ -142,15 +146,22 @@ bench::BenchOptions bench_options(const BenchArguments& given, const Options& ba
     if (wanted[i]) options.workloads.push_back(&known[i]);
   }
 
-  const auto choose = [](const std::string& name, const std::vector<std::string_view>& names, std::string_view what,
-                         std::string& chosen) {
-    if (!name.empty()) chosen = name;
-    if (std::ranges::find(names, chosen) == names.end()) {
-      throw Misuse{fmt::format("unknown {} '{}'; there is: {}", what, chosen, joined(names))};
+  const auto require = [](const std::string& name, const std::vector<std::string_view>& names, std::string_view what) {
+    if (std::ranges::find(names, name) == names.end()) {
+      throw Misuse{fmt::format("unknown {} '{}'; there is: {}", what, name, joined(names))};
     }
   };
-  choose(given.scheduler, sched::policy_names(), "scheduler", options.runtime.scheduler);
-  choose(given.heap, gc::collector_names(), "heap", options.runtime.heap);
+  if (given.scheduler == "all") {
+    for (const std::string_view name : sched::policy_names()) options.schedulers.emplace_back(name);
+  } else {
+    const std::string& chosen = given.scheduler.empty() ? base.scheduler : given.scheduler;
+    for (std::string& name : split(chosen)) {
+      require(name, sched::policy_names(), "scheduler");
+      add_once(options.schedulers, std::move(name));
+    }
+  }
+  if (!given.heap.empty()) options.runtime.heap = given.heap;
+  require(options.runtime.heap, gc::collector_names(), "heap");
 
   if (!given.workers.empty()) {
     for (const std::string& item : split(given.workers)) {

@@ -32,7 +32,7 @@ constexpr double kSeriousScale = 0.1;  // below it figures are not worth a neigh
 // One case on one contender: what is run once a round.
 struct Job {
   Case which;
-  Contender contender;
+  Column column;
   bool dropped = false;  // it cannot do this one
 };
 
@@ -93,8 +93,21 @@ class Bench {
         if (workers == options_.workers.front()) announce(which, **peer);
         pids_.push_back((*peer)->pid());
         peers_.emplace(Key{which, workers}, std::move(*peer));
+        for (const Workload* const workload : options_.workloads) {
+          if (workload->once && !start_fresh(which, workers, *workload, *cache)) return false;
+        }
       }
     }
+    return true;
+  }
+
+  // Another peer, which has done nothing before.
+  bool start_fresh(Contender which, unsigned workers, const Workload& workload, const std::filesystem::path& cache) {
+    const std::uint64_t n = operations(Case{&workload, workers}, which, options_.scale);
+    auto peer = Peer::start(which, workers, options_.peers_dir, cache, n);
+    if (!peer) return complain(peer.error());
+    pids_.push_back((*peer)->pid());
+    fresh_.emplace(Key{which, workers}, std::move(*peer));
     return true;
   }
 
@@ -113,19 +126,17 @@ class Bench {
   }
 
   void plan() {
-    std::vector<Contender> contenders;
-    contenders.push_back(Contender::erlking);
-    for (const Contender peer : options_.peers) contenders.push_back(peer);
-    board_.scheduler = options_.runtime.scheduler;
+    board_.schedulers = options_.schedulers;
     board_.heap = options_.runtime.heap;
-    board_.contenders = contenders;
+    for (std::size_t i = 0; i < options_.schedulers.size(); ++i) board_.columns.push_back({Contender::erlking, i});
+    for (const Contender peer : options_.peers) board_.columns.push_back({peer});
     for (const Workload* const workload : options_.workloads) {
       bool any = false;
       for (const unsigned workers : options_.workers) {
-        if (workload->two_workers && workers < 2) continue;
+        if (workload->needs_two() && workers < 2) continue;
         any = true;
         for (const Case& which : cases_of(*workload, workers)) {
-          for (const Contender contender : contenders) jobs_.push_back({which, contender});
+          for (const Column& column : board_.columns) jobs_.push_back({which, column});
         }
       }
       if (!any) fmt::print(stderr, "erlking bench: {} needs two workers: left out\n", workload->name);
@@ -134,18 +145,23 @@ class Bench {
 
   bool run_rounds() {
     Progress progress(jobs_.size() * (options_.runs + 1));
-    const bool with_futex = std::ranges::any_of(jobs_, [](const Job& job) { return job.which.workload->is_latency(); });
+    const auto any = [&](auto of) {
+      return std::ranges::any_of(jobs_, [of](const Job& job) { return of(*job.which.workload); });
+    };
+    const FloorsWanted wanted{
+        .futex = any([](const Workload& workload) { return workload.is_latency(); }),
+        .sleep = any([](const Workload& workload) { return workload.name.starts_with("timer-accuracy"); })};
     std::vector<FloorFigures> floors;
     for (unsigned round = 0; round <= options_.runs; ++round) {
       const bool warm_up = round == 0;
       for (Job& job : jobs_) {
-        progress.step(fmt::format("{}, {}, {} worker{}, {}", title(job.which), to_string(job.contender),
+        progress.step(fmt::format("{}, {}, {} worker{}, {}", title(job.which), board_.name_of(job.column),
                                   job.which.workers, job.which.workers == 1 ? "" : "s",
                                   warm_up ? "warm-up" : fmt::format("run {} of {}", round, options_.runs)));
-        if (job.dropped) continue;
+        if (job.dropped || (job.which.workload->once && round != 1)) continue;
         if (!measure(job, warm_up, progress)) return false;
       }
-      if (!warm_up) floors.push_back(floors_once(with_futex));
+      if (!warm_up) floors.push_back(floors_once(wanted));
     }
     board_.floors = medians(floors);
     return true;
@@ -154,7 +170,7 @@ class Bench {
   // Runs `once`, which answers an optional, until no neighbour disturbs it, or it has been repeated often enough: then
   // the least disturbed attempt is kept, and `disturbed` says so. Empty: `once` gave nothing.
   template <class Once>
-  auto undisturbed(Once once, bool& disturbed) -> decltype(once()) {
+  auto undisturbed(Once once, unsigned repeats, bool& disturbed) -> decltype(once()) {
     decltype(once()) best;
     double least = std::numeric_limits<double>::infinity();
     for (unsigned attempt = 0;; ++attempt) {
@@ -166,7 +182,7 @@ class Bench {
         least = others;
         best = std::move(result);
       }
-      if (least <= Neighbours::kDisturbed || attempt == kRepeats || repeated_ >= most_repeats()) break;
+      if (least <= Neighbours::kDisturbed || attempt == repeats || repeated_ >= most_repeats()) break;
       ++repeated_;
     }
     disturbed = least > Neighbours::kDisturbed;
@@ -179,11 +195,13 @@ class Bench {
   bool measure(Job& job, bool warm_up, Progress& progress) {
     if (warm_up) return run_once(job, kWarmUp, progress).has_value() || job.dropped;
     bool disturbed = false;
-    const auto outcome = undisturbed([&] { return run_once(job, 1, progress); }, disturbed);
+    const auto outcome =
+        undisturbed([&] { return run_once(job, 1, progress); }, job.which.workload->once ? 0 : kRepeats, disturbed);
+    if (job.which.workload->once) end_fresh(job);
     if (!outcome) return job.dropped;
     for (const Figure& figure : outcome->figures) {
-      Row::Cell& cell = board_.row(job.which, figure.metric).cells[static_cast<std::size_t>(job.contender)];
-      cell.samples.push_back(figure.ns);
+      Row::Cell& cell = board_.row(job.which, figure.metric).of(job.column);
+      cell.samples.push_back(figure.value);
       if (!figure.curve.empty()) cell.curves.push_back(figure.curve);
       ++cell.placements[outcome->placement];
       cell.disturbed += disturbed ? 1 : 0;
@@ -191,10 +209,10 @@ class Bench {
     return true;
   }
 
-  FloorFigures floors_once(bool with_futex) {
+  FloorFigures floors_once(FloorsWanted wanted) {
     bool disturbed = false;
-    const auto measured = [&] { return std::optional(measure_floors(std::min(1.0, options_.scale), with_futex)); };
-    const FloorFigures floors = *undisturbed(measured, disturbed);
+    const auto measured = [&] { return std::optional(measure_floors(std::min(1.0, options_.scale), wanted)); };
+    const FloorFigures floors = *undisturbed(measured, kRepeats, disturbed);
     board_.floors_disturbed = board_.floors_disturbed || disturbed;
     return floors;
   }
@@ -204,29 +222,51 @@ class Bench {
 
   // Nothing: it failed, which has been said, or the contender cannot do it, and the job is dropped.
   std::optional<Outcome> run_once(Job& job, double share, Progress& progress) {
-    const std::uint64_t n = operations(job.which, job.contender, options_.scale * share);
+    const std::uint64_t n = operations(job.which, job.column.contender, options_.scale * share);
     const base::Nanos limit = static_cast<base::Nanos>(60e9 * std::max(1.0, options_.scale));
-    Result result = job.contender == Contender::erlking
-                        ? run_ours(runtime(job.which.workers), job.which, n, Duration(limit))
-                        : peers_.at({job.contender, job.which.workers})->run(job.which, n, limit);
+    Result result =
+        job.column.contender == Contender::erlking ? run_ours(job, n, Duration(limit)) : run_peer(job, n, limit);
     if (result) return std::move(*result);
     job.dropped = result.error().unsupported;
-    if (!job.dropped) {
+    // Of a peer it is known what it cannot do; of ours it depends on the scheduler and the memory.
+    if (!job.dropped || job.column.contender == Contender::erlking) {
       progress.clear();
-      fmt::print(stderr, "erlking bench: {}, {}, workers {}: {}\n", title(job.which), to_string(job.contender),
-                 job.which.workers, result.error().why);
+      fmt::print(stderr, "erlking bench: {}, {}, workers {}: {}{}\n", title(job.which), board_.name_of(job.column),
+                 job.which.workers, job.dropped ? "left out: " : "", result.error().why);
     }
     return std::nullopt;
   }
 
+  Result run_ours(const Job& job, std::uint64_t n, Duration limit) {
+    if (n == 0) return std::unexpected(Failure{"not there yet", true});
+    if (job.which.workload->once) return run_idle(options_for(job), n, rest_of(n), limit);
+    return bench::run_ours(runtime(job), job.which, n, limit);
+  }
+
+  Result run_peer(const Job& job, std::uint64_t n, base::Nanos limit) {
+    const auto& peers = job.which.workload->once ? fresh_ : peers_;
+    return peers.at({job.column.contender, job.which.workers})->run(job.which, n, limit);
+  }
+
+  // Its memory is wanted by the next. Not before the run has been judged: what it used is no neighbour's.
+  void end_fresh(const Job& job) {
+    const auto at = fresh_.find({job.column.contender, job.which.workers});
+    if (at == fresh_.end()) return;
+    std::erase(pids_, at->second->pid());
+    fresh_.erase(at);
+  }
+
+  Options options_for(const Job& job) const {
+    Options options = options_.runtime;
+    options.scheduler = options_.schedulers[job.column.scheduler];
+    options.workers = job.which.workers;
+    return options;
+  }
+
   // Like the peers it is started once, and sleeps while others run.
-  Runtime& runtime(unsigned workers) {
-    std::unique_ptr<Runtime>& runtime = runtimes_[workers];
-    if (runtime == nullptr) {
-      Options options = options_.runtime;
-      options.workers = workers;
-      runtime = std::make_unique<Runtime>(std::move(options));
-    }
+  Runtime& runtime(const Job& job) {
+    std::unique_ptr<Runtime>& runtime = runtimes_[{job.column.scheduler, job.which.workers}];
+    if (runtime == nullptr) runtime = std::make_unique<Runtime>(options_for(job));
     return *runtime;
   }
 
@@ -246,13 +286,14 @@ class Bench {
     if (accepted_disturbed_ != 0) {
       repeats += fmt::format("; {} accepted though disturbed, marked *", accepted_disturbed_);
     }
-    return {fmt::format("median (min..max) of {} runs in turns; ratio: the peer's median / ours", options_.runs),
+    return {fmt::format("median (min..max) of {} runs in turns; ratio: the other's median / ours{}", options_.runs,
+                        board_.schedulers.size() > 1 ? " with " + board_.schedulers[0] : ""),
             std::move(repeats)};
   }
 
   bool write_page() const {
     PageFacts facts{options_.command, {}, notes()};
-    facts.versions[Contender::erlking] = fmt::format("{}, {}, {}", EK_VERSION, board_.scheduler, board_.heap);
+    facts.versions[Contender::erlking] = EK_VERSION;
     for (const auto& [key, peer] : peers_)
       facts.versions[key.first] = peer->version() + (peer->has_jit() ? ", JIT" : "");
     const std::string why = write_html(options_.html, board_, facts);
@@ -260,9 +301,9 @@ class Bench {
   }
 
   const BenchOptions& options_;
-  std::map<Key, std::unique_ptr<Peer>> peers_;
+  std::map<Key, std::unique_ptr<Peer>> peers_, fresh_;  // fresh: for what is run once
   std::vector<pid_t> pids_;
-  std::map<unsigned, std::unique_ptr<Runtime>> runtimes_;
+  std::map<std::pair<std::size_t, unsigned>, std::unique_ptr<Runtime>> runtimes_;  // by scheduler and workers
   std::vector<Job> jobs_;
   Board board_;
   std::size_t repeated_ = 0, accepted_ = 0, accepted_disturbed_ = 0;

@@ -11,15 +11,16 @@ namespace erlking::bench {
 
 struct BenchOptions {
   std::vector<const Workload*> workloads;
-  std::vector<unsigned> workers;  ///< one runtime, and one of each peer, for each
-  std::vector<Contender> peers;   ///< beside ourselves
-  unsigned runs = 5;              ///< that count; one more, shortened, warms up
-  double scale = 1;               ///< times the operations of a run
-  bool csv = false;               ///< CSV on stdout, all else on stderr
-  std::string html;               ///< a page is written there; empty: none
-  std::string command;            ///< that was given, for the page
-  std::string peers_dir;          ///< where perf/peers lies
-  Options runtime;                ///< scheduler, heap and the rest; `workers` is set for each
+  std::vector<unsigned> workers;        ///< one runtime, and one of each peer, for each
+  std::vector<std::string> schedulers;  ///< ours, side by side; the first is compared with the peers and judged
+  std::vector<Contender> peers;         ///< beside ourselves
+  unsigned runs = 5;                    ///< that count; one more, shortened, warms up
+  double scale = 1;                     ///< times the operations of a run
+  bool csv = false;                     ///< CSV on stdout, all else on stderr
+  std::string html;                     ///< a page is written there; empty: none
+  std::string command;                  ///< that was given, for the page
+  std::string peers_dir;                ///< where perf/peers lies
+  Options runtime;                      ///< heap and the rest; `scheduler` and `workers` are set for each
 };
 
 /// Blocks until done; the program's exit status: 0, 1 (a run failed), 2 (a peer cannot be had). Installs signal

@@ -14,6 +14,7 @@
 #include <memory>
 #include <sys/syscall.h>
 #include <thread>
+#include <time.h>
 #include <unistd.h>
 
 namespace erlking::bench {
@@ -118,12 +119,45 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value)
   return ::syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-struct Wake {
+struct Late {
   double p50 = kNone, p99 = kNone;
 };
 
+Late late_by(std::vector<std::int64_t>& times) {
+  std::sort(times.begin(), times.end());
+  const auto at = [&](std::size_t per_mille) {
+    return static_cast<double>(times[(times.size() * per_mille + 999) / 1000 - 1]);
+  };
+  return {at(500), at(990)};
+}
+
+// A few threads sleep 10 ms n times each, out of step, so that they seldom wake together.
+Late clock_sleep(std::uint64_t n) {
+  constexpr std::size_t kThreads = 16;
+  constexpr Nanos kLong = 10'000'000;
+  std::vector<std::int64_t> late(kThreads * n);
+  {
+    std::vector<std::jthread> sleepers;
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      sleepers.emplace_back([&late, n, i] {
+        const auto sleep_until = [](Nanos t) {
+          const timespec at{t / 1'000'000'000, t % 1'000'000'000};
+          ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
+        };
+        sleep_until(monotonic_now() + static_cast<Nanos>(i) * kLong / static_cast<Nanos>(kThreads));
+        for (std::size_t k = 0; k < n; ++k) {
+          const Nanos due = monotonic_now() + kLong;
+          sleep_until(due);
+          late[i * n + k] = monotonic_now() - due;
+        }
+      });
+    }
+  }
+  return late_by(late);
+}
+
 // As the latency workload does it: the waker keeps to a timetable, the sleeper notes how late it is.
-Wake futex_wake(int here, int there, Nanos gap, std::uint64_t n) {
+Late futex_wake(int here, int there, Nanos gap, std::uint64_t n) {
   Line line;
   std::vector<std::int64_t> late(n);
   std::atomic<Nanos> due{0};
@@ -146,9 +180,7 @@ Wake futex_wake(int here, int there, Nanos gap, std::uint64_t n) {
       }
     });
   }
-  std::sort(late.begin(), late.end());
-  const auto at = [&](std::size_t per_mille) { return static_cast<double>(late[(n * per_mille + 999) / 1000 - 1]); };
-  return {at(500), at(990)};
+  return late_by(late);
 }
 
 }  // namespace
@@ -173,11 +205,15 @@ std::string_view describe(Floor floor) noexcept {
       return "futex wake, 10k/s, p50";
     case Floor::futex_10k_p99:
       return "futex wake, 10k/s, p99";
+    case Floor::sleep:
+      return "clock_nanosleep of 10 ms, late by, p50";
+    case Floor::sleep_p99:
+      return "clock_nanosleep of 10 ms, late by, p99";
   }
   return "";
 }
 
-FloorFigures measure_floors(double scale, bool with_futex) {
+FloorFigures measure_floors(double scale, FloorsWanted wanted) {
   FloorFigures figures;
   figures.fill(kNone);
   const auto set = [&](Floor floor, double ns) { figures[static_cast<std::size_t>(floor)] = ns; };
@@ -194,11 +230,16 @@ FloorFigures measure_floors(double scale, bool with_futex) {
       set(Floor::sum, change + block + 2 * cas);
     });
   }
+  if (wanted.sleep) {
+    const Late late = clock_sleep(times(32, scale));
+    set(Floor::sleep, late.p50);
+    set(Floor::sleep_p99, late.p99);
+  }
   if (cpus.size() < 2 || sched::usable_cpus() < 2) return figures;
   set(Floor::line, hand_over(here, cpus[1], times(150e3, scale)));
-  if (!with_futex) return figures;
-  const Wake slow = futex_wake(here, cpus[1], 1'000'000, times(200, scale));
-  const Wake fast = futex_wake(here, cpus[1], 100'000, times(1'000, scale));
+  if (!wanted.futex) return figures;
+  const Late slow = futex_wake(here, cpus[1], 1'000'000, times(200, scale));
+  const Late fast = futex_wake(here, cpus[1], 100'000, times(1'000, scale));
   set(Floor::futex_1k, slow.p50);
   set(Floor::futex_1k_p99, slow.p99);
   set(Floor::futex_10k, fast.p50);

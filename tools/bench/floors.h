@@ -18,16 +18,23 @@ enum class Floor : std::size_t {
   futex_1k_p99,
   futex_10k,  ///< the same, 10,000 a second
   futex_10k_p99,
+  sleep,  ///< clock_nanosleep of 10 ms: how late it ends, p50
+  sleep_p99,
 };
-inline constexpr std::size_t kFloors = 9;
+inline constexpr std::size_t kFloors = 11;
 std::string_view describe(Floor floor) noexcept;
 
 /// One round's figures; NaN where this machine has but one CPU to offer, or it was not asked for.
 using FloorFigures = std::array<double, kFloors>;
 
-/// Measures all of them (the futex only if `with_futex`), for about 0.1 s × scale and 0.3 s × scale more for the futex.
-/// Starts threads of its own and pins them to the first two CPUs allowed.
-FloorFigures measure_floors(double scale, bool with_futex);
+/// Which floors are measured besides those that every run has.
+struct FloorsWanted {
+  bool futex = false, sleep = false;
+};
+
+/// Measures them for about 0.1 s × scale, 0.3 s × scale more for the futex, 0.3 s × scale more for the sleep. Starts
+/// threads of its own and pins them to the first two CPUs allowed.
+FloorFigures measure_floors(double scale, FloorsWanted wanted);
 
 /// The median of each over the rounds, NaN left out.
 FloorFigures medians(const std::vector<FloorFigures>& rounds);

@@ -89,15 +89,15 @@ json curve_of(const std::vector<std::vector<double>>& runs) {
   }
 }
 
-json cell_of(const Row::Cell& cell) {
+json cell_of(const Row::Cell& cell, Unit unit) {
   if (cell.empty()) return nullptr;
   const Summary s = cell.summary();
   return {{"median", s.median},
           {"min", s.min},
           {"max", s.max},
           {"runs", s.runs},
-          {"text", text_of(s)},
-          {"short", text_of(s.median)},
+          {"text", text_of(s, unit)},
+          {"short", text_of(s.median, unit)},
           {"placement", cell.placement()},
           {"disturbed", cell.disturbed},
           {"curve", curve_of(cell.curves)}};
@@ -115,10 +115,10 @@ json percentile_of(const Row& row) {
 
 json row_of(const Board& board, const Row& row) {
   json cells = json::array(), ratios = json::array();
-  const Summary ours = row.of(board.contenders.front()).summary();
-  for (const Contender contender : board.contenders) {
-    cells.push_back(cell_of(row.of(contender)));
-    ratios.push_back(contender == board.contenders.front() ? "" : ratio_of(row.of(contender).summary(), ours));
+  const Summary ours = row.of(Contender::erlking).summary();
+  for (const Column& column : board.columns) {
+    cells.push_back(cell_of(row.of(column), row.unit()));
+    ratios.push_back(cells.size() == 1 ? "" : ratio_of(row.of(column).summary(), ours));
   }
   return {{"workload", row.which.workload->name},
           {"what", row.which.workload->what},
@@ -127,7 +127,7 @@ json row_of(const Board& board, const Row& row) {
           {"metric", row.metric},
           {"label", row.metric.substr(0, row.metric.find('@'))},
           {"percentile", percentile_of(row)},
-          {"unit", "ns"},
+          {"unit", to_string(row.unit())},
           {"verdict", verdict(board, row)},
           {"cells", cells},
           {"ratios", ratios}};
@@ -146,17 +146,18 @@ std::string page_of(const Board& board, const PageFacts& facts) {
   json data{{"date", now_text()}, {"command", facts.command}, {"notes", facts.notes}};
   data["machine"] = json::array();
   for (const auto& [what, value] : describe_machine()) data["machine"].push_back({what, value});
-  for (const Contender contender : board.contenders) {
-    const auto version = facts.versions.find(contender);
-    data["contenders"].push_back(
-        {{"name", to_string(contender)}, {"version", version == facts.versions.end() ? "" : version->second}});
+  for (const Column& column : board.columns) {
+    const auto version = facts.versions.find(column.contender);
+    std::string text = version == facts.versions.end() ? "" : version->second;
+    if (column.contender == Contender::erlking) text += ", " + board.schedulers[column.scheduler] + ", " + board.heap;
+    data["contenders"].push_back({{"name", board.name_of(column)}, {"version", text}});
   }
   data["rows"] = data["floors"] = json::array();
   for (const Row& row : board.rows) data["rows"].push_back(row_of(board, row));
   for (std::size_t i = 0; i < kFloors; ++i) {
     if (std::isnan(board.floors[i])) continue;
-    data["floors"].push_back(
-        {std::string(describe(static_cast<Floor>(i))), text_of(board.floors[i]) + (board.floors_disturbed ? "*" : "")});
+    data["floors"].push_back({std::string(describe(static_cast<Floor>(i))),
+                              text_of(board.floors[i], Unit::ns) + (board.floors_disturbed ? "*" : "")});
   }
   // A command line may hold bytes that are no UTF-8, and "</script>".
   std::string text = data.dump(-1, ' ', false, json::error_handler_t::replace);

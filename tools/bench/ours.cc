@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -13,36 +14,78 @@ namespace erlking::bench {
 
 namespace {
 
-Outcome run(const Case& which, std::uint64_t n) {
-  const std::string_view name = which.workload->name;
-  const bool apart = which.workload->two_workers;
-  if (which.workload->is_latency()) return latency(which, n);
-  if (name.starts_with("pingpong")) return pingpong(n, apart);
-  if (name.starts_with("fanin")) return fanin(n, apart);
-  if (name.starts_with("call")) return calling(n, apart);
-  return spawning(n);
-}
+using Program = Outcome (*)(const Case& which, std::uint64_t n);
 
-}  // namespace
+struct Entry {
+  std::string_view workload;
+  Program program;
+};
 
-Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration limit) {
+constexpr Entry kPrograms[] = {
+    {"latency", [](const Case& which, std::uint64_t n) { return latency(which, n); }},
+    {"pingpong", [](const Case&, std::uint64_t n) { return pingpong(n, false); }},
+    {"pingpong-apart", [](const Case&, std::uint64_t n) { return pingpong(n, true); }},
+    {"ring-1", [](const Case&, std::uint64_t n) { return ring(n, 1); }},
+    {"ring-100", [](const Case&, std::uint64_t n) { return ring(n, 100); }},
+    {"fanin", [](const Case&, std::uint64_t n) { return fanin(n, false); }},
+    {"fanin-apart", [](const Case&, std::uint64_t n) { return fanin(n, true); }},
+    {"big", [](const Case&, std::uint64_t n) { return big(n); }},
+    {"spawn", [](const Case&, std::uint64_t n) { return spawning(n); }},
+    {"spawn-monitor", [](const Case&, std::uint64_t n) { return spawn_monitoring(n); }},
+    {"fork-join-1k", [](const Case&, std::uint64_t n) { return fork_join(n, 10); }},
+    {"fork-join-64k", [](const Case&, std::uint64_t n) { return fork_join(n, 16); }},
+    {"monitors", [](const Case&, std::uint64_t n) { return monitors(n); }},
+    {"call", [](const Case&, std::uint64_t n) { return calling(n, false); }},
+    {"call-apart", [](const Case&, std::uint64_t n) { return calling(n, true); }},
+    {"call-50", [](const Case&, std::uint64_t n) { return call_pairs(n); }},
+    {"selective", [](const Case&, std::uint64_t n) { return selective(n); }},
+    {"compute-1us", [](const Case&, std::uint64_t n) { return compute(n, 1us); }},
+    {"compute-5us", [](const Case&, std::uint64_t n) { return compute(n, 5us); }},
+    {"compute-100us", [](const Case&, std::uint64_t n) { return compute(n, 100us); }},
+    {"behind", [](const Case& which, std::uint64_t n) { return behind(which, n); }},
+    {"timer-accuracy", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 0ms); }},
+    {"timer-accuracy-spread", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 10ms); }},
+};
+
+// Runs `program` as a process, the first of `runtime` on worker 0 if it must be there.
+Result run_in(Runtime& runtime, bool on_first, Duration limit, std::move_only_function<Outcome()> program) {
   struct Answer {
     Outcome outcome;
     std::atomic<bool> given{false};
   };
   const auto answer = std::make_shared<Answer>();  // a run given up on may still write it
-  // Where it is timed: worker 0 for what is pinned.
-  const auto root = runtime.spawn({.worker = which.workload->two_workers ? 0 : -1}, [answer, which, n] {
-    answer->outcome = run(which, n);
+  const auto root = runtime.spawn({.worker = on_first ? 0 : -1}, [answer, program = std::move(program)]() mutable {
+    answer->outcome = program();
     answer->given.store(true, std::memory_order_release);  // feeds the acquire below
   });
   if (!root) return std::unexpected(Failure{fmt::format("no process could be made: {}", to_string(root.error()))});
   const std::optional<Reason> why = runtime.wait(*root, limit);
   if (answer->given.load(std::memory_order_acquire)) return std::move(answer->outcome);
-  if (why) return std::unexpected(Failure{"the measuring process ended: " + why->to_string()});
+  if (why) {
+    return std::unexpected(Failure{"the measuring process ended: " + why->to_string(), *why == reason::system_limit});
+  }
   runtime.exit(*root, reason::kill);
   return std::unexpected(
       Failure{fmt::format("not done within {} s", std::chrono::duration_cast<std::chrono::seconds>(limit).count())});
+}
+
+}  // namespace
+
+Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration limit) {
+  for (const Entry& entry : kPrograms) {
+    if (entry.workload != which.workload->name) continue;
+    return run_in(runtime, which.workload->place == Place::apart, limit,
+                  [program = entry.program, which, n] { return program(which, n); });
+  }
+  return std::unexpected(Failure{"unsupported", true});
+}
+
+Result run_idle(Options options, std::uint64_t n, Duration rest, Duration limit) {
+  constexpr std::uint64_t kMore = 1'024;  // than the idle ones
+  options.max_processes = static_cast<std::uint32_t>(std::max<std::uint64_t>(options.max_processes, n + kMore));
+  IdleRun run(n);
+  Runtime runtime(std::move(options));
+  return run_in(runtime, false, limit, [&run, rest] { return idle(run, rest); });
 }
 
 }  // namespace erlking::bench

@@ -12,4 +12,7 @@ namespace erlking::bench {
 /// the calling thread (no process), at most `limit`.
 Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration limit);
 
+/// The workload `idle`: n processes in a runtime of their own, with room for them, that wait for at least `rest`.
+Result run_idle(Options options, std::uint64_t n, Duration rest, Duration limit);
+
 }  // namespace erlking::bench

@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr base::Nanos kSecond = 1'000'000'000;
+constexpr std::uint64_t kMoreProcesses = 100'000;  // than a workload has: the system's own
 constexpr base::Nanos kStartLimit = 30 * kSecond;
 
 struct Pipe {
@@ -176,7 +177,8 @@ std::expected<fs::path, std::string> peer_cache() {
 }
 
 std::expected<std::unique_ptr<Peer>, std::string> Peer::start(Contender which, unsigned workers,
-                                                              const fs::path& sources, const fs::path& cache) {
+                                                              const fs::path& sources, const fs::path& cache,
+                                                              std::uint64_t processes) {
   const Recipe recipe = recipe_of(which);
   for (const std::string_view program :
        {recipe.compiler, which == Contender::beam ? std::string_view("erl") : recipe.compiler}) {
@@ -190,10 +192,13 @@ std::expected<std::unique_ptr<Peer>, std::string> Peer::start(Contender which, u
   }
 
   const std::string n = std::to_string(workers);
-  const std::vector<std::string> command =
+  std::vector<std::string> command =
       which == Contender::beam ? std::vector<std::string>{"erl", "+S",           n + ":" + n, "+Bd",        "-noshell",
                                                           "-pa", cache.string(), "-s",        "bench_peer", "main"}
                                : std::vector<std::string>{(cache / recipe.product).string(), "-procs", n};
+  if (which == Contender::beam && processes != 0) {
+    command.insert(command.begin() + 1, {"+P", std::to_string(processes + kMoreProcesses)});
+  }
   ::setenv("HOME", "/", 0);  // erl will not start without
   Pipe in, out;
   if (!in.open() || !out.open()) return std::unexpected(std::string("no pipe: ") + std::strerror(errno));
@@ -262,6 +267,7 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
   if (which.workload->is_latency()) {
     command += fmt::format(" rate={} mode={}", which.rate, which.busy ? "busy" : "parked");
   }
+  if (which.workload->once) command += fmt::format(" rest={}", rest_of(n).count() / 1'000'000);
   command += '\n';
   if (::write(to_, command.data(), command.size()) != static_cast<ssize_t>(command.size())) {
     return std::unexpected(Failure{"it has ended"});
@@ -276,7 +282,7 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
   if (words.size() < 3 || words[0] != "result" || words[1] != name)
     return std::unexpected(Failure{"unexpected answer: " + *line});
   Outcome outcome;
-  outcome.placement = which.workload->is_latency() && workers_ > 1 ? "apart" : "natural";
+  outcome.placement = which.workload->place == Place::apart && workers_ > 1 ? "apart" : "natural";
   for (std::size_t i = 2; i < words.size(); ++i) {
     const std::size_t equals = words[i].find('=');
     if (equals == std::string::npos) continue;
@@ -292,9 +298,9 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
       continue;
     }
     char* end = nullptr;
-    const double ns = std::strtod(value.c_str(), &end);
+    const double number = std::strtod(value.c_str(), &end);
     if (value.empty() || *end != '\0') return std::unexpected(Failure{"unexpected answer: " + *line});
-    outcome.figures.push_back({metric_name(which, key == "p999" ? "p99.9" : key), ns});
+    outcome.figures.push_back({metric_name(which, key == "p999" ? "p99.9" : key), number});
   }
   return outcome;
 }

@@ -21,10 +21,12 @@ std::expected<std::filesystem::path, std::string> peer_cache();
 class Peer {
  public:
   /// Compiles it into `cache` unless that is newer than the sources in `sources`/erlang or /go, and starts it with
-  /// `workers` schedulers. The error is one line for a user.
+  /// `workers` schedulers; a BEAM with room for more than `processes`, unless that is 0. The error is one line for a
+  /// user.
   static std::expected<std::unique_ptr<Peer>, std::string> start(Contender which, unsigned workers,
                                                                  const std::filesystem::path& sources,
-                                                                 const std::filesystem::path& cache);
+                                                                 const std::filesystem::path& cache,
+                                                                 std::uint64_t processes = 0);
   /// Ends it, by force if it does not end within half a second.
   ~Peer();
   Peer(const Peer&) = delete;

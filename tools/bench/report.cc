@@ -7,23 +7,28 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <ranges>
 
 namespace erlking::bench {
 
 namespace {
 
-struct Unit {
-  double ns;
+// What a value is shown in.
+struct Shown {
+  double one;
   std::string_view name;
 };
 
-Unit unit_for(double ns) {
-  if (ns < 1e3) return {1, "ns"};
-  if (ns < 1e6) return {1e3, "µs"};
+Shown shown(double value, Unit unit) {
+  if (unit == Unit::bytes) return {1, "B"};
+  if (unit == Unit::percent) return {1, "%"};
+  if (value < 1e3) return {1, "ns"};
+  if (value < 1e6) return {1e3, "µs"};
   return {1e6, "ms"};
 }
 
 std::string number(double value) {
+  if (value != 0 && std::abs(value) < 0.1) return fmt::format("{:.3f}", value);
   return std::abs(value) < 1e3 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
 }
 
@@ -50,6 +55,10 @@ void print_columns(std::FILE* out, const std::vector<std::vector<std::string>>& 
   }
 }
 
+std::size_t place_of(Column column) {
+  return column.scheduler == 0 ? static_cast<std::size_t>(column.contender) : kContenders + column.scheduler - 1;
+}
+
 }  // namespace
 
 std::string Row::Cell::placement() const {
@@ -60,12 +69,30 @@ std::string Row::Cell::placement() const {
   return fmt::format("{} in {} of {}", most->first, most->second, samples.size());
 }
 
+Row::Cell& Row::of(Column column) {
+  if (place_of(column) >= cells.size()) cells.resize(place_of(column) + 1);
+  return cells[place_of(column)];
+}
+
+const Row::Cell& Row::of(Column column) const {
+  static const Cell kNone;
+  return place_of(column) < cells.size() ? cells[place_of(column)] : kNone;
+}
+
+std::string Board::name_of(Column column) const {
+  std::string name(to_string(column.contender));
+  if (column.contender == Contender::erlking && schedulers.size() > 1) name += " " + schedulers[column.scheduler];
+  return name;
+}
+
 Row& Board::row(const Case& which, std::string_view metric) {
   for (Row& row : rows) {
     if (row.which.workload == which.workload && row.which.workers == which.workers && row.metric == metric) return row;
   }
-  rows.push_back({which, std::string(metric), {}});
-  return rows.back();
+  Row& row = rows.emplace_back();
+  row.which = which;
+  row.metric = metric;
+  return row;
 }
 
 const Row* Board::find(std::string_view workload, unsigned workers, std::string_view metric) const {
@@ -81,50 +108,48 @@ double Board::ours(std::string_view workload, unsigned workers, std::string_view
   return row->of(Contender::erlking).summary().median;
 }
 
-std::string text_of(const Summary& summary) {
+std::string text_of(const Summary& summary, Unit unit) {
   if (summary.runs == 0) return "-";
-  const Unit unit = unit_for(summary.median);
-  if (summary.runs == 1) return fmt::format("{} {}", number(summary.median / unit.ns), unit.name);
-  return fmt::format("{} ({}..{}) {}", number(summary.median / unit.ns), number(summary.min / unit.ns),
-                     number(summary.max / unit.ns), unit.name);
+  const Shown in = shown(summary.median, unit);
+  if (summary.runs == 1) return fmt::format("{} {}", number(summary.median / in.one), in.name);
+  return fmt::format("{} ({}..{}) {}", number(summary.median / in.one), number(summary.min / in.one),
+                     number(summary.max / in.one), in.name);
 }
 
-std::string text_of(double ns) {
-  if (std::isnan(ns)) return "-";
-  const Unit unit = unit_for(ns);
-  return fmt::format("{} {}", number(ns / unit.ns), unit.name);
+std::string text_of(double value, Unit unit) {
+  if (std::isnan(value)) return "-";
+  const Shown in = shown(value, unit);
+  return fmt::format("{} {}", number(value / in.one), in.name);
 }
 
-std::string ratio_of(const Summary& peer, const Summary& ours) {
-  if (peer.runs == 0 || ours.runs == 0 || ours.median <= 0) return "";
-  const double times = peer.median / ours.median;
+std::string ratio_of(const Summary& other, const Summary& ours) {
+  if (other.runs == 0 || ours.runs == 0 || ours.median <= 0) return "";
+  const double times = other.median / ours.median;
   return times < 100 ? fmt::format("{:.1f}×", times) : fmt::format("{:.0f}×", times);
 }
 
 void print_table(std::FILE* out, const Board& board) {
+  const std::vector<Column>& columns = board.columns;
   std::vector<std::vector<std::string>> lines(1);
-  lines[0] = {"workload", "workers", "ours ran", "erlking"};
-  for (const Contender peer : board.contenders) {
-    if (peer == Contender::erlking) continue;
-    lines[0].emplace_back(to_string(peer));
+  lines[0] = {"workload", "workers", "ours ran", board.name_of(columns[0])};
+  for (const Column& column : columns | std::views::drop(1)) {
+    lines[0].push_back(board.name_of(column));
     lines[0].emplace_back("ratio");
   }
   lines[0].emplace_back("target");
   for (const Row& row : board.rows) {
     const Summary ours = row.of(Contender::erlking).summary();
-    const auto cell = [&](Contender contender) {
-      const Row::Cell& of = row.of(contender);
-      return text_of(of.summary()) + (of.disturbed != 0 ? "*" : "");
+    const auto cell = [&](const Row::Cell& of) {
+      return text_of(of.summary(), row.unit()) + (of.disturbed != 0 ? "*" : "");
     };
     std::string name = title(row.which);
-    if (row.which.workload->is_latency()) name += " " + row.metric.substr(0, row.metric.find('@'));
+    if (row.which.workload->metric.empty()) name += " " + row.metric.substr(0, row.metric.find('@'));
     std::string ran = row.of(Contender::erlking).placement();
     if (ran.starts_with("natural: ")) ran.erase(0, 9);
-    std::vector<std::string> line{name, std::to_string(row.which.workers), ran, cell(Contender::erlking)};
-    for (const Contender peer : board.contenders) {
-      if (peer == Contender::erlking) continue;
-      line.push_back(cell(peer));
-      line.push_back(ratio_of(row.of(peer).summary(), ours));
+    std::vector<std::string> line{name, std::to_string(row.which.workers), ran, cell(row.of(columns[0]))};
+    for (const Column& column : columns | std::views::drop(1)) {
+      line.push_back(cell(row.of(column)));
+      line.push_back(ratio_of(row.of(column).summary(), ours));
     }
     line.push_back(verdict(board, row));
     lines.push_back(std::move(line));
@@ -137,7 +162,7 @@ void print_floors(std::FILE* out, const Board& board) {
   for (std::size_t i = 0; i < kFloors; ++i) {
     if (std::isnan(board.floors[i])) continue;
     lines.push_back({"floor: " + std::string(describe(static_cast<Floor>(i))),
-                     text_of(board.floors[i]) + (board.floors_disturbed ? "*" : ""), ""});
+                     text_of(board.floors[i], Unit::ns) + (board.floors_disturbed ? "*" : ""), ""});
   }
   print_columns(out, lines);
 }
@@ -145,14 +170,16 @@ void print_floors(std::FILE* out, const Board& board) {
 void print_csv(std::FILE* out, const Board& board) {
   fmt::print(out, "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs\n");
   for (const Row& row : board.rows) {
-    for (const Contender contender : board.contenders) {
-      const Row::Cell& cell = row.of(contender);
+    for (const Column& column : board.columns) {
+      const Row::Cell& cell = row.of(column);
       if (cell.empty()) continue;
-      const bool ours = contender == Contender::erlking;
+      const bool ours = column.contender == Contender::erlking;
       const Summary s = cell.summary();
-      fmt::print(out, "{},{},{},{},{},{},{},ns,{:.1f},{:.1f},{:.1f},{}\n", row.which.workload->name,
-                 to_string(contender), ours ? board.scheduler : "-", ours ? board.heap : "-", row.which.workers,
-                 cell.placement(), row.metric, s.median, s.min, s.max, s.runs);
+      const int digits = row.unit() == Unit::percent ? 3 : 1;
+      fmt::print(out, "{},{},{},{},{},{},{},{},{:.{}f},{:.{}f},{:.{}f},{}\n", row.which.workload->name,
+                 to_string(column.contender), ours ? board.schedulers[column.scheduler] : "-", ours ? board.heap : "-",
+                 row.which.workers, cell.placement(), row.metric, to_string(row.unit()), s.median, digits, s.min,
+                 digits, s.max, digits, s.runs);
     }
   }
 }

@@ -5,7 +5,6 @@
 #include "tools/bench/samples.h"
 #include "tools/bench/workload.h"
 
-#include <array>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -14,11 +13,17 @@
 
 namespace erlking::bench {
 
+/// Whose figures stand below each other in a table.
+struct Column {
+  Contender contender = Contender::erlking;
+  std::size_t scheduler = 0;  // of ours: which of the board's
+};
+
 /// One figure of one case.
 struct Row {
   /// What one contender's runs gave.
   struct Cell {
-    std::vector<double> samples;                 // ns; one a run
+    std::vector<double> samples;                 // in the row's unit; one a run
     std::map<std::string, unsigned> placements;  // how many runs were placed so
     unsigned disturbed = 0;                      // runs accepted although a neighbour disturbed them
     std::vector<std::vector<double>> curves;     // Figure::curve of each run that has one
@@ -30,17 +35,25 @@ struct Row {
   };
   Case which;
   std::string metric;
-  std::array<Cell, kContenders> cells;
+  /// By contender; after them ours with the further schedulers.
+  std::vector<Cell> cells = std::vector<Cell>(kContenders);
 
-  const Cell& of(Contender contender) const { return cells[static_cast<std::size_t>(contender)]; }
+  Unit unit() const noexcept { return unit_of(metric); }
+  const Cell& of(Column column) const;
+  Cell& of(Column column);
+  const Cell& of(Contender contender) const { return of(Column{contender}); }
 };
 
 struct Board {
-  std::string scheduler, heap;        // ours
-  std::vector<Contender> contenders;  // in the order of the columns, ours first
+  std::vector<std::string> schedulers;  // ours; the first is the one compared and judged
+  std::string heap;
+  std::vector<Column> columns;  // ours with each scheduler, then the peers
   std::vector<Row> rows;
   FloorFigures floors{};
   bool floors_disturbed = false;  // some of their rounds were
+
+  /// "erlking", "erlking threads" if there are several schedulers, "beam".
+  std::string name_of(Column column) const;
 
   /// The row of that figure, made if there is none.
   Row& row(const Case& which, std::string_view metric);
@@ -50,11 +63,11 @@ struct Board {
   double ours(std::string_view workload, unsigned workers, std::string_view metric) const;
 };
 
-/// "33.1 (31.9..35.0) ns", in the unit that suits the median.
-std::string text_of(const Summary& summary);
-std::string text_of(double ns);
+/// "33.1 (31.9..35.0) ns", time in the unit that suits the median.
+std::string text_of(const Summary& summary, Unit unit);
+std::string text_of(double value, Unit unit);
 /// "8.8×": how many times better ours is. Empty: one of the two was not measured.
-std::string ratio_of(const Summary& peer, const Summary& ours);
+std::string ratio_of(const Summary& other, const Summary& ours);
 
 void print_table(std::FILE* out, const Board& board);
 void print_floors(std::FILE* out, const Board& board);

@@ -17,31 +17,93 @@ constexpr Workload kWorkloads[] = {
      "",
      "messages leave on a timetable, 1k to 1M a second, whether or not earlier ones have arrived; one-way time to a "
      "receiver that sleeps (parked) or polls (busy) on another worker",
-     true,
+     Place::apart,
      {}},
     {"pingpong",
      "ns_per_hop",
      "two processes answer each other, wherever the scheduler puts them",
-     false,
+     Place::natural,
      {2'000'000, 200'000, 400'000}},
-    {"pingpong-apart", "ns_per_hop", "the same, pinned on two workers", true, {250'000, 12'000, 3'000}},
+    {"pingpong-apart", "ns_per_hop", "the same, pinned on two workers", Place::apart, {250'000, 12'000, 3'000}},
+    {"ring-1", "ns_per_hop", "1,000 processes pass one token round", Place::natural, {2'000'000, 500'000, 800'000}},
+    {"ring-100", "ns_per_hop", "the same, with 100 tokens", Place::natural, {10'000'000, 1'500'000, 4'000'000}},
     {"fanin",
      "ns_per_message",
      "four processes send to one, whose mailbox of 1,024 slows them down",
-     false,
+     Place::natural,
      {5'000'000, 600'000, 1'600'000}},
     {"fanin-apart",
      "ns_per_message",
      "the same, senders on one worker, the receiver on another",
-     true,
+     Place::apart,
      {2'000'000, 400'000, 0}},
+    {"big",
+     "ns_per_message",
+     "120 processes ping one another at random and await each pong (Savina's big: 20,000 pings from each)",
+     Place::natural,
+     {4'800'000, 960'000, 1'200'000}},
     {"spawn",
      "ns_per_spawn",
      "processes that end at once, started by one parent in batches of 1,000",
-     false,
+     Place::natural,
      {2'000'000, 100'000, 400'000}},
-    {"call", "ns_per_call", "request and reply, limited to 5 s", false, {1'500'000, 80'000, 120'000}},
-    {"call-apart", "ns_per_call", "the same, caller and server pinned on two workers", true, {120'000, 8'000, 2'500}},
+    {"spawn-monitor",
+     "ns_per_spawn",
+     "the same, each watched, and its DOWN received",
+     Place::natural,
+     {1'000'000, 100'000, 300'000}},
+    {"fork-join-1k",
+     "ns_per_process",
+     "trees of 1,023 processes: each starts two, awaits their results, reports to its parent",
+     Place::natural,
+     {511'500, 102'300, 409'200}},
+    {"fork-join-64k", "ns_per_process", "the same, of 65,535", Place::natural, {327'675, 65'535, 196'605}},
+    {"monitors",
+     "ns_per_down",
+     "a process with 100,000 monitors on it is stopped; their owner receives each DOWN",
+     Place::natural,
+     {500'000, 100'000, 0}},
+    {"call", "ns_per_call", "request and reply, limited to 5 s", Place::natural, {1'500'000, 80'000, 120'000}},
+    {"call-apart",
+     "ns_per_call",
+     "the same, caller and server pinned on two workers",
+     Place::apart,
+     {120'000, 8'000, 2'500}},
+    {"call-50", "ns_per_call", "50 callers at once, each with a server", Place::natural, {2'000'000, 100'000, 200'000}},
+    {"selective",
+     "ns_per_call",
+     "a call by a process with 10,000 messages in its mailbox that nobody takes",
+     Place::natural,
+     {1'500'000, 80'000, 0}},
+    {"compute-1us",
+     "ns_per_message",
+     "16 workers handle requests of one dispatcher, each of which costs 1 µs of computation",
+     Place::natural,
+     {150'000, 100'000, 100'000}},
+    {"compute-5us", "ns_per_message", "the same, 5 µs", Place::natural, {30'000, 30'000, 30'000}},
+    {"compute-100us", "ns_per_message", "the same, 100 µs", Place::natural, {2'000, 2'000, 2'000}},
+    {"behind",
+     "",
+     "a process handles messages of 100 µs without a pause, and sends to another before each: how late that comes",
+     Place::two,
+     {1'500, 1'500, 1'500}},
+    {"timers", "ns_per_timer", "a timer of 5 s started and cancelled", Place::natural, {0, 400'000, 1'000'000}},
+    {"timer-accuracy",
+     "",
+     "10,000 timers of 10 ms armed at once: how late they fire",
+     Place::natural,
+     {10'000, 10'000, 10'000}},
+    {"timer-accuracy-spread",
+     "",
+     "the same, armed one after the other over 10 ms",
+     Place::natural,
+     {10'000, 10'000, 10'000}},
+    {"idle",
+     "",
+     "1,000,000 processes that wait for ever: memory and time of each, and what CPU they use in 5 s; needs 5 GB",
+     Place::natural,
+     {1'000'000, 1'000'000, 1'000'000},
+     true},
 };
 
 }  // namespace
@@ -76,6 +138,10 @@ std::uint64_t operations(const Case& which, Contender contender, double scale) n
   return static_cast<std::uint64_t>(std::max(1.0, std::round(n * scale)));
 }
 
+std::chrono::nanoseconds rest_of(std::uint64_t n) noexcept {
+  return std::chrono::milliseconds(std::clamp<std::uint64_t>(n / 200, 50, 5'000));
+}
+
 std::string rate_text(unsigned rate) {
   if (rate % 1'000'000 == 0) return fmt::format("{}M", rate / 1'000'000);
   if (rate % 1'000 == 0) return fmt::format("{}k", rate / 1'000);
@@ -85,6 +151,16 @@ std::string rate_text(unsigned rate) {
 std::string metric_name(const Case& which, std::string_view percentile) {
   if (!which.workload->is_latency()) return std::string(percentile);
   return fmt::format("{}@{}/{}", percentile, rate_text(which.rate), which.busy ? "busy" : "parked");
+}
+
+Unit unit_of(std::string_view metric) noexcept {
+  if (metric.starts_with("bytes_")) return Unit::bytes;
+  return metric.starts_with("percent_") ? Unit::percent : Unit::ns;
+}
+
+std::string_view to_string(Unit unit) noexcept {
+  constexpr std::string_view kNames[] = {"ns", "bytes", "percent"};
+  return kNames[static_cast<std::size_t>(unit)];
 }
 
 std::string title(const Case& which) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <span>
@@ -17,14 +18,23 @@ enum class Contender : std::uint8_t { erlking, beam, go };
 inline constexpr std::size_t kContenders = 3;
 std::string_view to_string(Contender contender) noexcept;
 
+/// Where its processes run.
+enum class Place : std::uint8_t {
+  natural,  ///< where the scheduler puts them
+  two,      ///< the same, but with one worker there is nothing to measure
+  apart,    ///< pinned to workers 0 and 1
+};
+
 struct Workload {
   std::string_view name;
-  std::string_view metric;                        ///< its one figure; empty: latency, which has percentiles
-  std::string_view what;                          ///< one sentence, for --help
-  bool two_workers;                               ///< its processes are pinned to workers 0 and 1
+  std::string_view metric;  ///< its one figure; empty: several
+  std::string_view what;    ///< one sentence, for --help
+  Place place;
   std::array<std::uint64_t, kContenders> counts;  ///< operations of a run, about 0.15 s; 0: cannot; latency: unused
+  bool once = false;  ///< large: run once and not warmed up, in a runtime or peer of its own, and only if named
 
-  bool is_latency() const noexcept { return metric.empty(); }
+  bool is_latency() const noexcept { return name == "latency"; }
+  bool needs_two() const noexcept { return place != Place::natural; }
 };
 
 /// All of them, in the order of the table.
@@ -32,7 +42,7 @@ std::span<const Workload> workloads() noexcept;
 /// Null: there is none of that name.
 const Workload* find_workload(std::string_view name) noexcept;
 
-/// One thing measured: a row of the table (for latency one row per percentile).
+/// One thing measured: a row of the table, or one for each of its figures.
 struct Case {
   const Workload* workload = nullptr;
   unsigned workers = 1;
@@ -42,6 +52,9 @@ struct Case {
 
 /// The cases of `workload` with that many workers: one, or latency's rates and modes.
 std::vector<Case> cases_of(const Workload& workload, unsigned workers);
+
+/// How long the idle processes of a run with `n` of them rest: 5 s, less if they are fewer than a million.
+std::chrono::nanoseconds rest_of(std::uint64_t n) noexcept;
 
 /// Operations of a run; 0: it cannot do this one.
 std::uint64_t operations(const Case& which, Contender contender, double scale) noexcept;
@@ -53,12 +66,17 @@ std::string metric_name(const Case& which, std::string_view percentile);
 /// "latency 100k/s parked", "pingpong".
 std::string title(const Case& which);
 
-/// What a run yielded: nanoseconds.
+/// What a figure is measured in; the metric's name says it: bytes_…, percent_…, all else is time.
+enum class Unit : std::uint8_t { ns, bytes, percent };
+Unit unit_of(std::string_view metric) noexcept;
+std::string_view to_string(Unit unit) noexcept;
+
+/// What a run yielded.
 struct Figure {
   std::string metric;
-  double ns = 0;
-  /// Of latency's first figure, all the times in short: the k-th point is the one that no more than a share of 2^-k of
-  /// the messages exceeded, from the best to the worst. Else empty.
+  double value = 0;  ///< in unit_of(metric)
+  /// Of the first figure of what is late, all the times in short: the k-th point is the one that no more than a share of
+  /// 2^-k of them exceeded, from the best to the worst. Else empty.
   std::vector<double> curve = {};
 };
 struct Outcome {
@@ -71,7 +89,7 @@ struct Failure {
 };
 using Result = std::expected<Outcome, Failure>;
 
-/// Latency's four figures. Sorts `times` (nanoseconds, not empty).
+/// The four figures of what is late. Sorts `times` (nanoseconds, not empty).
 std::vector<Figure> percentiles(const Case& which, std::vector<std::int64_t>& times);
 
 }  // namespace erlking::bench

@@ -2,16 +2,65 @@
 #include "tools/bench/ours/program.h"
 
 #include <atomic>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <string>
 
 namespace erlking::bench {
 
 namespace {
 
-constexpr unsigned kSpawnBatch = 1'000;
+constexpr auto kPatience = 60s;  // until a million processes have run
+constexpr unsigned kSpawnBatch = 1'000, kMonitors = 100'000;
 
 struct BatchRan {};
 
+struct Counted {
+  std::uint64_t processes;
+};
+
+// Counts the processes below it, itself included; who could not be made counts for none.
+void tree_node(unsigned depth, Pid parent) {
+  std::uint64_t processes = 1;
+  if (depth > 1) {
+    unsigned children = 0;
+    for (int k = 0; k < 2; ++k) children += try_spawn(tree_node, depth - 1, self()) ? 1 : 0;
+    while (children-- > 0) processes += receive(kLimit, [](Counted below) { return below.processes; });
+  }
+  send(parent, Counted{processes});
+}
+
+struct AreYouThere {
+  using Reply = bool;
+};
+
+void until_stopped() {
+  for (bool on = true; on;) {
+    receive(
+        forever, [](AreYouThere&, From<AreYouThere> from) { from.reply(true); }, [&](Stop) { on = false; });
+  }
+}
+
+struct AllThere {};  // they all wait, or have all ended
+
+double cpu_ns() {
+  timespec used{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) * 1e9 + static_cast<double>(used.tv_nsec);
+}
+
 }  // namespace
+
+double resident_bytes() {
+  std::ifstream in("/proc/self/status");
+  double bytes = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmRSS:") || line.starts_with("VmPTE:"))
+      bytes += 1024 * std::strtod(line.c_str() + 6, nullptr);
+  }
+  return bytes;
+}
 
 // As the peers do it: each child counts itself on one atomic, and who completes the batch sends the one message.
 Outcome spawning(std::uint64_t n) {
@@ -32,6 +81,76 @@ Outcome spawning(std::uint64_t n) {
   }
   watch.stop();
   return {{{"ns_per_spawn", watch.ns_per(n)}}, "natural"};
+}
+
+Outcome spawn_monitoring(std::uint64_t n) {
+  Watch watch;
+  watch.start();
+  for (std::uint64_t done = 0; done < n;) {
+    const std::uint64_t batch = std::min<std::uint64_t>(kSpawnBatch, n - done);
+    for (std::uint64_t k = 0; k < batch; ++k) spawn_monitor([] {});
+    for (std::uint64_t k = 0; k < batch; ++k) receive(kLimit, [](Down) {});
+    done += batch;
+  }
+  watch.stop();
+  return {{{"ns_per_spawn", watch.ns_per(n)}}, "natural"};
+}
+
+// As many trees, one after the other, as n processes make.
+Outcome fork_join(std::uint64_t n, unsigned depth) {
+  const std::uint64_t nodes = (std::uint64_t{1} << depth) - 1, trees = std::max<std::uint64_t>(1, n / nodes);
+  Watch watch;
+  watch.start();
+  for (std::uint64_t k = 0; k < trees; ++k) {
+    spawn(tree_node, depth, self());
+    if (receive(kLimit, [](Counted all) { return all.processes; }) != nodes) exit(reason::system_limit);
+  }
+  watch.stop();
+  return {{{"ns_per_process", watch.ns_per(trees * nodes)}}, "natural"};
+}
+
+Outcome monitors(std::uint64_t n) {
+  Watch watch;
+  for (std::uint64_t done = 0; done < n;) {
+    const std::uint64_t count = std::min<std::uint64_t>(kMonitors, n - done);
+    const Pid target = spawn_link(until_stopped);
+    for (std::uint64_t k = 0; k < count; ++k) monitor(target);
+    if (!call(target, AreYouThere{}, kLimit)) exit(Reason("no_answer"));  // it has seen every monitor
+    watch.start();
+    send(target, Stop{});
+    for (std::uint64_t k = 0; k < count; ++k) receive(kLimit, [](Down) {});
+    watch.stop();
+    done += count;
+  }
+  return {{{"ns_per_down", watch.ns_per(n)}}, "natural"};
+}
+
+Outcome idle(IdleRun& run, Duration rest) {
+  const Pid root = self();
+  const std::uint64_t n = run.pids.size();
+  run.left.store(n, std::memory_order_relaxed);
+  Watch watch;
+  watch.start();
+  for (Pid& pid : run.pids) {
+    pid = spawn([root, left = &run.left] {
+      const auto count = [&] {
+        if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) send(root, AllThere{});
+      };
+      count();
+      receive(forever, [](Stop) {});
+      count();
+    });
+  }
+  receive(kPatience, [](AllThere) {});
+  watch.stop();
+  const double bytes = resident_bytes() - run.bytes_before, cpu = cpu_ns();
+  sleep(rest);
+  const double percent = 100 * (cpu_ns() - cpu) / static_cast<double>(rest.count());
+  run.left.store(n, std::memory_order_relaxed);
+  for (const Pid pid : run.pids) send(pid, Stop{});
+  receive(kPatience, [](AllThere) {});
+  return {{{"bytes_each", bytes / static_cast<double>(n)}, {"ns_per_spawn", watch.ns_per(n)}, {"percent_cpu", percent}},
+          "natural"};
 }
 
 }  // namespace erlking::bench

@@ -2,12 +2,13 @@
 #include "tools/bench/ours/program.h"
 
 #include <array>
+#include <vector>
 
 namespace erlking::bench {
 
 namespace {
 
-constexpr unsigned kSenders = 4;
+constexpr unsigned kRing = 1'000, kSenders = 4, kBig = 120;
 
 struct Ping {
   Pid from;
@@ -23,6 +24,55 @@ struct Go {
 struct Item {
   std::uint64_t k;
 };
+
+// A node of the ring.
+struct Next {
+  Pid pid;
+};
+struct Token {
+  std::uint64_t left;  // hops
+};
+struct Home {};
+
+void ring_node(Pid root) {
+  const Pid next = receive(kLimit, [](Next of) { return of.pid; });
+  for (bool on = true; on;) {
+    receive(
+        kLimit,
+        [&](Token token) {
+          if (token.left == 0) {
+            send(root, Home{});
+          } else {
+            send(next, Token{token.left - 1});
+          }
+        },
+        [&](Stop) { on = false; });
+  }
+}
+
+struct Everyone {
+  Ref<const std::vector<Pid>> pids;
+};
+struct BigPing {
+  Pid from;
+};
+struct BigPong {};
+struct Finished {};
+
+// Answers pings, its own among them, until it is stopped.
+void big_process(Pid root, std::uint32_t me, std::uint64_t pings) {
+  const auto everyone = receive(kLimit, [](Everyone message) { return std::move(message.pids); });
+  const auto answer = [](BigPing ping) { send(ping.from, BigPong{}); };
+  std::uint32_t random = me + 1;
+  for (std::uint64_t k = 0; k < pings; ++k) {
+    random = (random * 69069 + 1) & 0x7fffffff;  // the peers'
+    const std::uint32_t other = (random >> 8) % (kBig - 1);
+    send((*everyone)[other >= me ? other + 1 : other], BigPing{self()});
+    for (bool answered = false; !answered;) receive(kLimit, answer, [&](BigPong) { answered = true; });
+  }
+  send(root, Finished{});
+  for (bool on = true; on;) receive(kLimit, answer, [&](Stop) { on = false; });
+}
 
 }  // namespace
 
@@ -72,6 +122,36 @@ Outcome fanin(std::uint64_t n, bool apart) {
     in_quarters(n, watch, seen, {self(), senders[0], senders[1], senders[2], senders[3]}, consume);
   }
   return {{{"ns_per_message", watch.ns_per(n)}}, apart ? "apart" : seen.text()};
+}
+
+// n hops in all, shared by the tokens, which start evenly spread.
+Outcome ring(std::uint64_t n, unsigned tokens) {
+  const std::uint64_t hops = std::max<std::uint64_t>(1, n / tokens);
+  std::vector<Pid> nodes(kRing);
+  for (Pid& node : nodes) node = spawn_link(ring_node, self());
+  for (unsigned i = 0; i < kRing; ++i) send(nodes[i], Next{nodes[(i + 1) % kRing]});
+  Watch watch;
+  watch.start();
+  for (unsigned i = 0; i < tokens; ++i) send(nodes[i * (kRing / tokens)], Token{hops});
+  for (unsigned i = 0; i < tokens; ++i) receive(kLimit, [](Home) {});
+  watch.stop();
+  for (const Pid node : nodes) send(node, Stop{});
+  return {{{"ns_per_hop", watch.ns_per(hops * tokens)}}, "natural"};
+}
+
+// Savina's big, from its description: n counts pings and pongs; the root collects who has finished.
+Outcome big(std::uint64_t n) {
+  const std::uint64_t pings = std::max<std::uint64_t>(1, n / (2 * kBig));
+  std::vector<Pid> pids(kBig);
+  for (std::uint32_t i = 0; i < kBig; ++i) pids[i] = spawn_link(big_process, self(), i, pings);
+  const auto everyone = share(std::vector(pids));
+  Watch watch;
+  watch.start();
+  for (const Pid pid : pids) send(pid, Everyone{everyone});
+  for (unsigned i = 0; i < kBig; ++i) receive(forever, [](Finished) {});
+  watch.stop();
+  for (const Pid pid : pids) send(pid, Stop{});
+  return {{{"ns_per_message", watch.ns_per(2 * kBig * pings)}}, "natural"};
 }
 
 }  // namespace erlking::bench

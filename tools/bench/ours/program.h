@@ -8,11 +8,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 namespace erlking::bench {
 
@@ -34,7 +36,8 @@ class Watch {
   Clock::duration spent_{};
 };
 
-// Which workers a natural run used: asked of its processes a few times, outside the measured time.
+// Which workers a natural run of few processes used: asked of them a few times, outside the measured time, while they
+// are at it. (One that waits answers on the worker of who asks.)
 class Seen {
  public:
   void look(std::initializer_list<Pid> processes) {
@@ -65,10 +68,40 @@ void in_quarters(std::uint64_t n, Watch& watch, Seen& seen, std::initializer_lis
   }
 }
 
+// Ends a process that takes it.
+struct Stop {};
+
+// The unit of computation all systems share: FNV-1 of the low bytes of a counter, kept to 31 bits.
+std::uint32_t spin(std::uint32_t hash, std::uint64_t iterations) noexcept;
+// How many iterations of it take that long here and now: by the quickest of some trials.
+std::uint64_t iterations_in(Duration time) noexcept;
+
 Outcome pingpong(std::uint64_t n, bool apart);
+Outcome ring(std::uint64_t n, unsigned tokens);
 Outcome fanin(std::uint64_t n, bool apart);
+Outcome big(std::uint64_t n);
 Outcome spawning(std::uint64_t n);
+Outcome spawn_monitoring(std::uint64_t n);
+Outcome fork_join(std::uint64_t n, unsigned depth);
+Outcome monitors(std::uint64_t n);
 Outcome calling(std::uint64_t n, bool apart);
+Outcome call_pairs(std::uint64_t n);
+Outcome selective(std::uint64_t n);
+Outcome compute(std::uint64_t n, Duration time);
 Outcome latency(const Case& which, std::uint64_t n);
+Outcome behind(const Case& which, std::uint64_t n);
+Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread);
+
+// Resident memory of this program, its page tables included.
+double resident_bytes();
+// What an idle run needs that outlives its runtime, and has its memory before that is measured.
+struct IdleRun {
+  explicit IdleRun(std::uint64_t n) : pids(n), bytes_before(resident_bytes()) {}
+  std::vector<Pid> pids;
+  std::atomic<std::uint64_t> left{0};
+  double bytes_before;
+};
+// As many idle processes as `run` has room for, for `rest`.
+Outcome idle(IdleRun& run, Duration rest);
 
 }  // namespace erlking::bench

@@ -1,18 +1,30 @@
 // Programs that measure how late something comes.
 #include "tools/bench/ours/program.h"
 
+#include <atomic>
 #include <vector>
 
 namespace erlking::bench {
 
 namespace {
 
-constexpr auto kLead = 2ms;  // latency: from set-up to the first message
+constexpr auto kLead = 2ms;    // latency: from set-up to the first message
+constexpr auto kTimer = 10ms;  // timer-accuracy
 
 struct Tick {
   Clock::time_point due;
 };
 struct AllArrived {};
+
+struct Handle {};
+struct Computed {
+  std::uint32_t hash;
+};
+struct Arm {};
+
+std::int64_t ns_since(Clock::time_point t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - t).count();
+}
 
 }  // namespace
 
@@ -23,9 +35,7 @@ Outcome latency(const Case& which, std::uint64_t n) {
   const auto receiver = [generator, &times, busy = which.busy] {
     std::int64_t* at = times.data();
     std::int64_t* const end = at + times.size();
-    const auto note = [&at](Tick tick) {
-      *at++ = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - tick.due).count();
-    };
+    const auto note = [&at](Tick tick) { *at++ = ns_since(tick.due); };
     while (at != end) {
       if (busy) {
         receive(0s, note, [](Timeout) {});
@@ -49,6 +59,54 @@ Outcome latency(const Case& which, std::uint64_t n) {
   }
   receive(kLimit, [](AllArrived) {});
   return {percentiles(which, times), "apart"};
+}
+
+// The hog sends just before it computes: the message is behind that, unless the other worker takes the prober.
+Outcome behind(const Case& which, std::uint64_t n) {
+  std::vector<std::int64_t> times(n, -1);
+  const std::uint64_t iterations = iterations_in(100us);
+  const Pid prober = spawn_link([root = self(), &times] {
+    for (std::int64_t& time : times) {
+      time = receive(kLimit, [](Tick tick) { return ns_since(tick.due); });
+    }
+    send(root, AllArrived{});
+  });
+  spawn_link([prober, n, iterations] {
+    std::uint32_t hash = 1;
+    send(self(), Handle{});
+    for (std::uint64_t k = 0; k < n; ++k) {
+      receive(kLimit, [&](Handle) {
+        send(prober, Tick{Clock::now()}, kLimit);
+        send(self(), Handle{});
+        hash = spin(hash, iterations);
+      });
+    }
+    send(prober, Computed{hash});
+  });
+  receive(kLimit, [](AllArrived) {});
+  return {percentiles(which, times), "natural"};
+}
+
+// Each timer is a process's bound on a wait. Armed at once, or spread evenly over `spread`.
+Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread) {
+  std::vector<std::int64_t> times(n, -1);
+  std::atomic<std::uint64_t> left{n};
+  std::vector<Pid> sleepers(n);
+  for (std::uint64_t k = 0; k < n; ++k) {
+    sleepers[k] = spawn_link([root = self(), time = &times[k], left = &left] {
+      receive(kLimit, [](Arm) {});
+      const Clock::time_point due = Clock::now() + kTimer;
+      receive(kTimer, [&](Timeout) { *time = ns_since(due); });
+      if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) send(root, AllArrived{});
+    });
+  }
+  const Clock::time_point first = Clock::now();
+  for (std::uint64_t k = 0; k < n; ++k) {
+    while (Clock::now() - first < spread * k / n) yield();
+    send(sleepers[k], Arm{});
+  }
+  receive(kLimit, [](AllArrived) {});
+  return {percentiles(which, times), "natural"};
 }
 
 }  // namespace erlking::bench
