@@ -75,8 +75,8 @@ std::string_view to_string(Unit unit) noexcept;
 struct Figure {
   std::string metric;
   double value = 0;  ///< in unit_of(metric)
-  /// Of the first figure of what is late, all the times in short: the k-th point is the one that no more than a share of
-  /// 2^-k of them exceeded, from the best to the worst. Else empty.
+  /// Of the first figure of what is late, all the times in short: the k-th point is the one that no more than a share
+  /// of 2^-k of them exceeded, from the best to the worst. Else empty.
   std::vector<double> curve = {};
 };
 struct Outcome {

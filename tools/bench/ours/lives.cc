@@ -11,7 +11,6 @@ namespace erlking::bench {
 
 namespace {
 
-constexpr auto kPatience = 60s;  // until a million processes have run
 constexpr unsigned kSpawnBatch = 1'000, kMonitors = 100'000;
 
 struct BatchRan {};
@@ -26,7 +25,7 @@ void tree_node(unsigned depth, Pid parent) {
   if (depth > 1) {
     unsigned children = 0;
     for (int k = 0; k < 2; ++k) children += try_spawn(tree_node, depth - 1, self()) ? 1 : 0;
-    while (children-- > 0) processes += receive(kLimit, [](Counted below) { return below.processes; });
+    while (children-- > 0) processes += receive(kPatience, [](Counted below) { return below.processes; });
   }
   send(parent, Counted{processes});
 }
@@ -103,7 +102,7 @@ Outcome fork_join(std::uint64_t n, unsigned depth) {
   watch.start();
   for (std::uint64_t k = 0; k < trees; ++k) {
     spawn(tree_node, depth, self());
-    if (receive(kLimit, [](Counted all) { return all.processes; }) != nodes) exit(reason::system_limit);
+    if (receive(kPatience, [](Counted all) { return all.processes; }) != nodes) exit(reason::system_limit);
   }
   watch.stop();
   return {{{"ns_per_process", watch.ns_per(trees * nodes)}}, "natural"};
@@ -115,7 +114,7 @@ Outcome monitors(std::uint64_t n) {
     const std::uint64_t count = std::min<std::uint64_t>(kMonitors, n - done);
     const Pid target = spawn_link(until_stopped);
     for (std::uint64_t k = 0; k < count; ++k) monitor(target);
-    if (!call(target, AreYouThere{}, kLimit)) exit(Reason("no_answer"));  // it has seen every monitor
+    if (!call(target, AreYouThere{}, kPatience)) exit(Reason("no_answer"));  // it has seen every monitor
     watch.start();
     send(target, Stop{});
     for (std::uint64_t k = 0; k < count; ++k) receive(kLimit, [](Down) {});

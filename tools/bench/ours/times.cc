@@ -94,7 +94,7 @@ Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread) {
   std::vector<Pid> sleepers(n);
   for (std::uint64_t k = 0; k < n; ++k) {
     sleepers[k] = spawn_link([root = self(), time = &times[k], left = &left] {
-      receive(kLimit, [](Arm) {});
+      receive(kPatience, [](Arm) {});
       const Clock::time_point due = Clock::now() + kTimer;
       receive(kTimer, [&](Timeout) { *time = ns_since(due); });
       if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) send(root, AllArrived{});
