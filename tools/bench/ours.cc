@@ -43,6 +43,7 @@ constexpr Entry kPrograms[] = {
     {"compute-5us", [](const Case&, std::uint64_t n) { return compute(n, 5us); }},
     {"compute-100us", [](const Case&, std::uint64_t n) { return compute(n, 100us); }},
     {"behind", [](const Case& which, std::uint64_t n) { return behind(which, n); }},
+    {"timers", [](const Case&, std::uint64_t n) { return timers(n); }},
     {"timer-accuracy", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 0ms); }},
     {"timer-accuracy-spread", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 10ms); }},
 };

@@ -91,6 +91,7 @@ Outcome selective(std::uint64_t n);
 Outcome compute(std::uint64_t n, Duration time);
 Outcome latency(const Case& which, std::uint64_t n);
 Outcome behind(const Case& which, std::uint64_t n);
+Outcome timers(std::uint64_t n);
 Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread);
 
 // Resident memory of this program, its page tables included.

@@ -1,7 +1,6 @@
 // Programs that measure how late something comes.
 #include "tools/bench/ours/program.h"
 
-#include <atomic>
 #include <vector>
 
 namespace erlking::bench {
@@ -20,7 +19,6 @@ struct Handle {};
 struct Computed {
   std::uint32_t hash;
 };
-struct Arm {};
 
 std::int64_t ns_since(Clock::time_point t) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - t).count();
@@ -87,25 +85,29 @@ Outcome behind(const Case& which, std::uint64_t n) {
   return {percentiles(which, times), "natural"};
 }
 
-// Each timer is a process's bound on a wait. Armed at once, or spread evenly over `spread`.
-Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread) {
-  std::vector<std::int64_t> times(n, -1);
-  std::atomic<std::uint64_t> left{n};
-  std::vector<Pid> sleepers(n);
+Outcome timers(std::uint64_t n) {
+  Watch watch;
+  watch.start();
   for (std::uint64_t k = 0; k < n; ++k) {
-    sleepers[k] = spawn_link([root = self(), time = &times[k], left = &left] {
-      receive(kPatience, [](Arm) {});
-      const Clock::time_point due = Clock::now() + kTimer;
-      receive(kTimer, [&](Timeout) { *time = ns_since(due); });
-      if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) send(root, AllArrived{});
-    });
+    const auto timer = send_after(kLimit, self(), Handle{});
+    if (!timer || !cancel_timer(*timer)) exit(Reason("no_timer"));
   }
+  watch.stop();
+  return {{{"ns_per_timer", watch.ns_per(n)}}, "natural"};
+}
+
+// Armed at once, or spread evenly over `spread`.
+Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread) {
+  std::vector<std::int64_t> times;
+  times.reserve(n);
+  const auto note = [&times](Tick tick) { times.push_back(ns_since(tick.due)); };
   const Clock::time_point first = Clock::now();
   for (std::uint64_t k = 0; k < n; ++k) {
-    while (Clock::now() - first < spread * k / n) yield();
-    send(sleepers[k], Arm{});
+    while (Clock::now() - first < spread * k / n) receive(0s, note, [](Timeout) {});
+    const Clock::time_point due = Clock::now() + kTimer;
+    if (!send_after(due, self(), Tick{due})) exit(Reason("no_timer"));
   }
-  receive(kLimit, [](AllArrived) {});
+  while (times.size() < n) receive(kLimit, note);
   return {percentiles(which, times), "natural"};
 }
 
