@@ -433,6 +433,33 @@ TEST_F(AliasTest, Rule_5_7_AnAnswerAfterTheTimeoutNeverEntersTheMailbox) {
   });
 }
 
+TEST_F(AliasTest, Rule_5_2_ATimersMessageByAnAliasIsDroppedTooAndGivesItsPlaceBack) {
+  run([] {
+    const Monitored p = spawn_monitor({.timers = 2}, [] {
+      for (int round = 0; round < 5; ++round) {
+        const Alias me = alias(AliasKind::reply);
+        EXPECT_TRUE(send_after(1s, me, Number{1}));
+        EXPECT_TRUE(send_after(2s, me, Number{2}));
+        EXPECT_FALSE(send_after(2s, me, Number{3})) << "no place left";
+        EXPECT_EQ(next_number().n, 1);
+        sleep(5s);
+        EXPECT_TRUE(mailbox_empty()) << "the alias had ended with its first message";
+      }
+      const Alias me = alias();
+      const auto beats = send_every(1s, me, Number{7});
+      for (int i = 0; i < 3; ++i) EXPECT_EQ(next_number().n, 7);
+      unalias(me);
+      sleep(5s);
+      EXPECT_TRUE(mailbox_empty());
+      EXPECT_TRUE(cancel_timer(*beats));
+    });
+    receive(1h, [&](Down down) {
+      EXPECT_EQ(down.ref, p.ref);
+      EXPECT_EQ(down.reason, reason::normal);
+    });
+  });
+}
+
 TEST_F(AliasTest, AnAliasEndsWithItsProcessAndTheNextOneInTheSlotNeverHearsOfIt) {
   options.max_processes = 16;
   run([] {
