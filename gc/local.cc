@@ -12,13 +12,18 @@ Local::Local(Collector& collector) noexcept : collector_(collector) {
 }
 
 Local::~Local() {
+  flush();
+  collector_.detach(*this);
+}
+
+void Local::flush() noexcept {
   for (unsigned cls = 0; cls != kClasses; ++cls) {
     Bin& bin = bins_[cls];
     if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
     if (bin.head != nullptr) collector_.drain(*this, cls, {bin.head, length(cls)});
     bin.head = bin.spare = nullptr;
+    set_length(cls, 0);
   }
-  collector_.detach(*this);
 }
 
 void* Local::allocate_large(std::size_t bytes) noexcept { return collector_.allocate_large(bytes); }

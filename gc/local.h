@@ -56,6 +56,9 @@ class alignas(base::kCacheLine) Local {
   void* allocate_bytes(std::size_t bytes) noexcept;
   void free_bytes(void* block, std::size_t bytes) noexcept;
 
+  /// Gives every free block back to the Collector: for a thread that rests for long.
+  void flush() noexcept;
+
   /// The heap behind this.
   Collector& collector() const noexcept { return collector_; }
   /// Counts since construction. Any thread; exact when the owner is at rest.

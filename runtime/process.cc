@@ -786,8 +786,14 @@ void finish_process(Process& process) noexcept {
 Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index)
     : Worker(scheduler, policy, system.clock, index, system.stacks),
       heap(*system.collector),
-      slots(system.table),
+      slots(system.table, policy.max_tasks() != 0),
       system_(system) {}
+
+void Core::release_caches() noexcept {
+  Worker::release_caches();
+  slots.flush();
+  heap.flush();
+}
 
 void Core::thread_started() noexcept {
   ek_thread_heap = &heap;

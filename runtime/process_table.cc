@@ -70,13 +70,13 @@ void ProcessTable::give(const std::uint32_t* slots, std::uint32_t n) noexcept {
   count_out();
 }
 
-SlotCache::~SlotCache() {
+void SlotCache::flush() noexcept {
   while (size_ != 0) spill();
 }
 
 bool SlotCache::refill() noexcept {
   std::uint32_t batch[kBatch];
-  const std::uint32_t n = table_.take(batch, kBatch);
+  const std::uint32_t n = table_.take(batch, lean_ ? 1 : kBatch);
   for (std::uint32_t i = 0; i < n; ++i) slots_[(head_ + size_++) % kSize] = batch[i];
   return n != 0;
 }

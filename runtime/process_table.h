@@ -74,8 +74,9 @@ class ProcessTable {
 /// A worker's few free slots: first in, first out. Owner only.
 class SlotCache {
  public:
-  explicit SlotCache(ProcessTable& table) noexcept : table_(table) {}
-  ~SlotCache();
+  /// `lean`: it fetches one at a time, as one of so many that none may hoard.
+  explicit SlotCache(ProcessTable& table, bool lean = false) noexcept : table_(table), lean_(lean) {}
+  ~SlotCache() { flush(); }
 
   /// Null: no slot left.
   Process* take() noexcept {
@@ -91,6 +92,9 @@ class SlotCache {
     slots_[(head_ + size_++) % kSize] = table_.index_of(process);
   }
 
+  /// Gives all it holds to the table.
+  void flush() noexcept;
+
   static constexpr std::uint32_t kSize = 128;  // the most it holds
 
  private:
@@ -99,6 +103,7 @@ class SlotCache {
   void spill() noexcept;
 
   ProcessTable& table_;
+  const bool lean_;
   std::uint32_t head_ = 0, size_ = 0;
   std::uint32_t slots_[kSize] = {};
 };

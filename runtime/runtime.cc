@@ -35,7 +35,8 @@ System::System(Options given)
       clock(options.clock == ClockKind::manual ? base::Clock::Kind::manual : base::Clock::Kind::real),
       stacks({.max_bytes = options.max_stack_bytes}),
       table(options.max_processes,
-            ((options.workers != 0 ? options.workers : sched::usable_cpus()) + 1) * detail::SlotCache::kSize,
+            (sched::max_workers({.policy = options.scheduler, .workers = options.workers}) + 1) *
+                detail::SlotCache::kSize,
             static_cast<unsigned>(std::max(0, tag))) {
   if (tag < 0) {
     error = "64 runtimes live in this program already: end one first";

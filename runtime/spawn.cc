@@ -61,12 +61,13 @@ void process_main(void* argument) {
   finish_process(process);
 }
 
-void give_back(Process& process) noexcept {
+// Of a process that was not born; `admitted`: by the scheduler's policy.
+void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
 #if defined(__SANITIZE_THREAD__)
   if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
 #endif
-  system.scheduler->policy().retire(process);
+  if (admitted) system.scheduler->policy().retire(process);
   auto* const self = static_cast<Process*>(sched::current());
   if (self != nullptr && self->system == &system) {
     Core& core = core_of(*self);
@@ -91,7 +92,7 @@ namespace {
 // A slot and, unless the process is a handler, a stack. Null: `error` says why.
 Process* take_slot(System& system, const SpawnOptions& options, bool with_stack, SpawnError& error) noexcept {
   if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
-      options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->size()) ||
+      options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->asked()) ||
       options.worker < -1 || options.timers > kMaxTimers || options.name == "undefined") {
     error = SpawnError::bad_options;
     return nullptr;
@@ -121,7 +122,7 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
   process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
   if ((with_stack && !stack) || !system.scheduler->policy().admit(*process)) {
-    give_back(*process);
+    give_back(*process, false);
     return nullptr;
   }
   return process;
@@ -230,7 +231,9 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     process.relations.reset();
     return undo(process, SpawnError::system_limit);
   }
-  process.worker = parent != nullptr ? parent->worker : &system.scheduler->worker(0);  // not a port; set by who runs it
+  // Not a port; set by who runs it.
+  process.worker = parent != nullptr ? parent->worker
+                                     : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
   if (parent != nullptr) {
     Core& core = core_of(*parent);
     core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);

@@ -35,7 +35,8 @@ class Core final : public sched::Worker {
 
   System& system() const noexcept { return system_; }
   /// A reference nobody else gets.
-  std::uint64_t next_ref() noexcept { return ++refs_ << 10 | index(); }
+  std::uint64_t next_ref() noexcept { return ++refs_ << kIndexBits | index(); }
+  void release_caches() noexcept override;
 
  private:
   sched::Fired fire(sched::TimerNode& node) noexcept override;
@@ -45,6 +46,9 @@ class Core final : public sched::Worker {
   void discard(sched::TimerNode& node) noexcept override;
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;
+
+  static constexpr unsigned kIndexBits = 12;
+  static_assert(sched::kMaxThreads <= 1u << kIndexBits);
 
   System& system_;
   std::uint64_t refs_ = 0;

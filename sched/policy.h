@@ -19,9 +19,13 @@ class Policy {
   /// What Options and the command line call it.
   virtual std::string_view name() const noexcept = 0;
 
+  /// 0: tasks share the workers asked for, and may be pinned to one of them. Else each has a worker of its own, which
+  /// admit() pins it to, made as tasks come; so many can live at once.
+  virtual unsigned max_tasks() const noexcept { return 0; }
+
   /// A task is born: gives it a place to run. False: the policy has no place left (system_limit).
   virtual bool admit(Task&) noexcept { return true; }
-  /// A task is gone; the counterpart of admit().
+  /// A task is gone; the counterpart of admit(). Any thread: its last worker's, or whose spawn of it failed.
   virtual void retire(Task&) noexcept {}
 
   /// Any thread but the worker that should run it: makes `task` runnable and sees to it that somebody awake notices.

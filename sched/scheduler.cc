@@ -1,9 +1,13 @@
 #include "sched/scheduler.h"
 
+#include "base/assert.h"
 #include "sched/cpus.h"
 
 #include <algorithm>
-#include <system_error>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <utility>
 
 namespace erlking::sched {
 
@@ -12,10 +16,39 @@ namespace {
 struct BackEnd {
   std::string_view name;
   std::unique_ptr<Policy> (*make)(Scheduler&);
+  unsigned max_tasks;  // Policy::max_tasks()
 };
-constexpr BackEnd kBackEnds[] = {{"steal", &make_steal_policy}};
+constexpr BackEnd kBackEnds[] = {{"steal", &make_steal_policy, 0}, {"threads", &make_threads_policy, kMaxThreads}};
 
 constexpr unsigned kMaxWorkers = 1024;
+static_assert(kMaxThreads < kNoWorker);
+
+// What a thread needs that runs tasks on stacks of their own, beside the program's thread-local storage. Of address
+// space: memory is committed as it is touched.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::size_t kThreadStack = 1024 * 1024;
+#else
+constexpr std::size_t kThreadStack = 128 * 1024;
+#endif
+
+const BackEnd* find(std::string_view name) noexcept {
+  const auto* const at = std::ranges::find(kBackEnds, name, &BackEnd::name);
+  return at == std::end(kBackEnds) ? nullptr : at;
+}
+
+unsigned asked_for(const SchedulerOptions& options) noexcept {
+  return options.workers != 0 ? options.workers : std::min(usable_cpus(), kMaxWorkers);
+}
+
+bool create_thread(pthread_t& thread, bool small, void* (*main)(void*), void* argument) noexcept {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
+  if (small) pthread_attr_setstacksize(&attributes, kThreadStack);
+  int error = pthread_create(&thread, &attributes, main, argument);
+  pthread_attr_destroy(&attributes);
+  if (small && error == EINVAL) error = pthread_create(&thread, nullptr, main, argument);  // much thread-local storage
+  return error == 0;
+}
 
 }  // namespace
 
@@ -25,76 +58,124 @@ std::vector<std::string_view> policy_names() {
   return names;
 }
 
+unsigned max_workers(const SchedulerOptions& options) noexcept {
+  const BackEnd* const chosen = find(options.policy);
+  return chosen != nullptr && chosen->max_tasks != 0 ? chosen->max_tasks : asked_for(options);
+}
+
 std::expected<std::unique_ptr<Scheduler>, std::string> Scheduler::make(const SchedulerOptions& options,
                                                                        const MakeWorker& make_worker) {
-  const BackEnd* chosen = nullptr;
-  std::string known;
-  for (const BackEnd& back_end : kBackEnds) {
-    if (back_end.name == options.policy) chosen = &back_end;
-    known += (known.empty() ? "" : ", ") + std::string(back_end.name);
-  }
+  const BackEnd* const chosen = find(options.policy);
   if (chosen == nullptr) {
+    std::string known;
+    for (const BackEnd& back_end : kBackEnds) known += (known.empty() ? "" : ", ") + std::string(back_end.name);
     return std::unexpected("unknown scheduler '" + std::string(options.policy) + "'; there is: " + known);
   }
   if (options.workers > kMaxWorkers) {
     return std::unexpected("workers must be 1 to " + std::to_string(kMaxWorkers) + " (0: one per usable CPU), not " +
                            std::to_string(options.workers));
   }
-  const unsigned count = options.workers != 0 ? options.workers : std::min(usable_cpus(), kMaxWorkers);
-  std::unique_ptr<Scheduler> scheduler(new Scheduler);
-  scheduler->affinity_ = options.affinity;
-  scheduler->workers_.resize(count);  // the policy asks how many there will be
-  scheduler->policy_ = chosen->make(*scheduler);
-  for (unsigned i = 0; i < count; ++i) {
-    scheduler->workers_[i] = make_worker(*scheduler, *scheduler->policy_, static_cast<std::uint16_t>(i));
-  }
+  std::unique_ptr<Scheduler> scheduler(new Scheduler(asked_for(options), max_workers(options), make_worker));
+  if (options.affinity) scheduler->cpus_ = allowed_cpus();
+  scheduler->policy_ = chosen->make(*scheduler);  // may ask capacity()
+  EK_CHECK(scheduler->policy_->max_tasks() == chosen->max_tasks);
+  while (chosen->max_tasks == 0 && scheduler->size() < scheduler->asked()) scheduler->append_worker();
   return scheduler;
 }
 
+Scheduler::Scheduler(unsigned asked, unsigned capacity, const MakeWorker& make_worker)
+    : asked_(asked),
+      capacity_(capacity),
+      make_worker_(make_worker),
+      workers_(new std::unique_ptr<Worker>[capacity]),
+      threads_(new Thread[capacity]) {}
+
 Scheduler::~Scheduler() { stop(); }
 
-bool Scheduler::start() noexcept {
+Worker& Scheduler::append_worker() {
+  const unsigned index = size();
+  workers_[index] = make_worker_(*this, *policy_, static_cast<std::uint16_t>(index));
+  size_.store(index + 1, base::release);  // [scheduler-size]
+  return *workers_[index];
+}
+
+Worker* Scheduler::add_worker() noexcept {
+  if (size() == capacity_) return nullptr;
   try {
-    const std::vector<int> cpus = affinity_ ? allowed_cpus() : std::vector<int>();
-    for (unsigned i = 0; i < workers_.size(); ++i) {
-      threads_.emplace_back([worker = workers_[i].get(), cpu = cpus.empty() ? -1 : cpus[i % cpus.size()]] {
-        if (cpu >= 0) pin_thread(cpu);
-        worker->run();
-      });
-    }
-  } catch (const std::system_error&) {
+    return &append_worker();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+bool Scheduler::start() noexcept {
+  for (unsigned i = 0; i < size(); ++i) {
+    if (start_thread(worker(i))) continue;
     stop();
     return false;
   }
   return true;
 }
 
-void Scheduler::stop() noexcept {
+bool Scheduler::start_thread(Worker& worker) noexcept {
+  const base::MutexLock lock(threads_mutex_);
+  if (stopping()) return false;
+  Thread& thread = threads_[worker.index()];
+  if (thread.given) pthread_join(thread.handle, nullptr);
+  worker.inbox_.awake();  // for idle(), from here on
+  thread.given = create_thread(thread.handle, policy_->max_tasks() != 0, &thread_main, &worker);
+  if (!thread.given) worker.stand_by();
+  return thread.given;
+}
+
+void* Scheduler::thread_main(void* argument) {
+  Worker& worker = *static_cast<Worker*>(argument);
+  const std::vector<int>& cpus = worker.scheduler_.cpus_;
+  if (!cpus.empty()) pin_thread(cpus[worker.index() % cpus.size()]);
+  char name[16];  // the longest a thread may have
+  std::snprintf(name, sizeof name, "ek-%u", static_cast<unsigned>(worker.index()));
+  pthread_setname_np(pthread_self(), name);
+  worker.run();
+  return nullptr;
+}
+
+// Lets every thread come to its end and gives up its handle by `release`.
+template <class Release>
+void Scheduler::end_threads(Release&& release) noexcept {
   stopping_.store(true, base::seq_cst);
-  policy_->wake_all();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  if (policy_ != nullptr) policy_->wake_all();
+  threads_mutex_.lock();  // who starts one now has done so, or will see stopping_
+  threads_mutex_.unlock();
+  for (unsigned i = 0; i < size(); ++i) {
+    if (std::exchange(threads_[i].given, false)) release(threads_[i].handle);
+  }
+}
+
+void Scheduler::stop() noexcept {
+  end_threads([](pthread_t thread) { pthread_join(thread, nullptr); });
+  for (unsigned i = 0; i < size(); ++i) worker(i).drain_returned_timers();  // some came when their worker had no thread
 }
 
 void Scheduler::abandon() noexcept {
-  stopping_.store(true, base::seq_cst);
-  policy_->wake_all();
-  for (std::thread& thread : threads_) thread.detach();
-  threads_.clear();
+  end_threads([](pthread_t thread) { pthread_detach(thread); });
 }
 
+// Who sleeps at both looks and has not begun another sleep in between has slept all the time: all of them at once.
 bool Scheduler::idle() const noexcept {
-  for (int look = 0; look < 2; ++look) {  // twice: a worker woken between two looks shows in one of them
-    for (const auto& worker : workers_) {
-      if (!worker->asleep() || !worker->inbox_empty()) return false;
+  std::uint64_t sleeps[2] = {};
+  for (std::uint64_t& sum : sleeps) {
+    for (unsigned i = 0; i < size(); ++i) {
+      const Worker& each = worker(i);
+      if (!each.asleep() || !each.inbox_empty()) return false;
+      sum += each.sleeps();  // monotonic, so equal sums are of equal numbers
     }
   }
-  return true;
+  return sleeps[0] == sleeps[1];
 }
 
 base::Nanos Scheduler::next_timer() const noexcept {
   base::Nanos next = base::kForever;
-  for (const auto& worker : workers_) next = std::min(next, worker->next_timer());
+  for (unsigned i = 0; i < size(); ++i) next = std::min(next, worker(i).next_timer());
   return next;
 }
 

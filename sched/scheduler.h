@@ -1,8 +1,11 @@
 // Scheduler: the workers, their threads and the policy that serves them; built from options, owned by a Runtime.
-// start() once, stop() once; everything else from any thread in between.
+// start() once, stop() once; everything else from any thread in between. Workers are never taken away: who has seen
+// size() may ask for all below it for as long as the scheduler lives. A policy whose workers come and go with tasks
+// leaves them in place without a thread.
 #pragma once
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "sched/policy.h"
 #include "sched/worker.h"
 
@@ -11,17 +14,17 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <pthread.h>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace erlking::sched {
 
 struct SchedulerOptions {
   std::string_view policy = "steal";  ///< a name of policy_names()
-  unsigned workers = 0;               ///< 1 to 1,024; 0: usable_cpus()
-  bool affinity = false;              ///< bind worker k to the k-th CPU allowed
+  unsigned workers = 0;               ///< 1 to 1,024; 0: usable_cpus(); not for policies with Policy::max_tasks()
+  bool affinity = false;              ///< bind worker k to the k-th CPU allowed, beginning anew after the last
 };
 
 class Scheduler {
@@ -36,7 +39,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  /// Starts a thread per worker. False: the system gives no thread (nothing is left running).
+  /// Starts a thread per worker there is. False: the system gives no thread (nothing is left running).
   bool start() noexcept;
   /// Lets the workers end once they have nothing to run, and waits for them.
   void stop() noexcept;
@@ -45,30 +48,62 @@ class Scheduler {
   bool stopping() const noexcept { return stopping_.load(base::seq_cst); }
 
   Policy& policy() noexcept { return *policy_; }
-  unsigned size() const noexcept { return static_cast<unsigned>(workers_.size()); }
+  /// Workers there are now; never fewer later.
+  unsigned size() const noexcept { return size_.load(base::acquire); }  // [scheduler-size]
+  /// One below size().
   Worker& worker(unsigned index) noexcept { return *workers_[index]; }
   const Worker& worker(unsigned index) const noexcept { return *workers_[index]; }
+  /// The most workers there can ever be.
+  unsigned capacity() const noexcept { return capacity_; }
+  /// The workers asked for: a task may be pinned to those below.
+  unsigned asked() const noexcept { return asked_; }
 
-  /// Whether every worker sleeps with nothing in its inbox. A snapshot, exact if nothing outside makes tasks runnable
-  /// meanwhile and true timers do not run (a manual clock).
+  // --- for a policy with max_tasks() ---
+
+  /// One more worker, which has no thread yet. Null: capacity() is reached, or there is no memory. One caller at a time.
+  Worker* add_worker() noexcept;
+  /// Gives a thread to a worker that has none, or whose last one is about to end. False: the system gives none, or the
+  /// scheduler stops. For each worker, one caller at a time.
+  bool start_thread(Worker& worker) noexcept;
+
+  /// Whether every worker sleeps, or has no thread, with nothing in its inbox. Exact for a moment between call and
+  /// return, if nothing outside makes tasks runnable meanwhile and true timers do not run (a manual clock).
   bool idle() const noexcept;
   /// The earliest instant a sleeping worker waits for; kForever if none. Exact only while idle().
   base::Nanos next_timer() const noexcept;
 
  private:
-  Scheduler() = default;
+  Scheduler(unsigned asked, unsigned capacity, const MakeWorker& make_worker);
+  Worker& append_worker();
+  static void* thread_main(void* worker);
+  template <class Release>
+  void end_threads(Release&& release) noexcept;
+
+  struct Thread {
+    pthread_t handle{};
+    bool given = false;  // neither joined nor detached yet
+  };
 
   std::atomic<bool> stopping_{false};
+  std::atomic<unsigned> size_{0};
+  const unsigned asked_, capacity_;
+  const MakeWorker make_worker_;
   std::unique_ptr<Policy> policy_;
-  std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<std::thread> threads_;
-  bool affinity_ = false;
+  const std::unique_ptr<std::unique_ptr<Worker>[]> workers_;  // capacity_ of them; set up to size_
+  base::Mutex threads_mutex_;
+  const std::unique_ptr<Thread[]> threads_;  // likewise; under threads_mutex_
+  std::vector<int> cpus_;                    // to bind to; empty: none
 };
 
 /// The schedulers there are, the default first.
 std::vector<std::string_view> policy_names();
+/// The most workers a scheduler made from `options` can have, for who must provide for them before it is made.
+unsigned max_workers(const SchedulerOptions& options) noexcept;
 
 /// Back ends (policy_*.cc): one function each, a row each in scheduler.cc.
 std::unique_ptr<Policy> make_steal_policy(Scheduler& scheduler);
+std::unique_ptr<Policy> make_threads_policy(Scheduler& scheduler);
+/// The most tasks `threads` runs at once.
+inline constexpr unsigned kMaxThreads = 2000;
 
 }  // namespace erlking::sched

@@ -348,7 +348,7 @@ bool StackPool::Shared::reserve(std::size_t bytes) noexcept {
 [[gnu::noinline]] Stack StackCache::take_miss(unsigned cls) noexcept {
   Warm& warm = warm_[cls];
   Stack stacks[kKeep / 4];
-  const unsigned n = pool_.take(cls, {stacks, batch(cls)});
+  const unsigned n = pool_.take(cls, {stacks, lean_ ? 1 : batch(cls)});
   if (n == 0) return {};
   for (unsigned i = n; i != 0; --i) warm.slots[warm.count++] = slot_of(stacks[i - 1]);  // the pool's warmest came first
   return take_class(cls);

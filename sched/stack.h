@@ -136,8 +136,8 @@ class StackPool {
 /// space (2 stacks at least); trades with its pool in quarters of that.
 class StackCache {
  public:
-  /// Draws on `pool`, which must outlive this.
-  explicit StackCache(StackPool& pool) noexcept : pool_(pool) {}
+  /// Draws on `pool`, which must outlive this. `lean`: it fetches one at a time, as one of so many that none may hoard.
+  explicit StackCache(StackPool& pool, bool lean = false) noexcept : pool_(pool), lean_(lean) {}
   /// Gives all it keeps back.
   ~StackCache() { flush(); }
   StackCache(const StackCache&) = delete;
@@ -174,6 +174,7 @@ class StackCache {
 
   Warm warm_[kStackClasses];
   StackPool& pool_;
+  const bool lean_;
 };
 
 /// Bytes of `stack`, counted down from its top, that have ever been written since its memory was fresh: reads the pages

@@ -36,7 +36,12 @@ constexpr Nanos kTickAim = 20'000;
 
 Worker::Worker(Scheduler& scheduler, Policy& policy, const base::Clock& clock, std::uint16_t index,
                StackPool& stacks) noexcept
-    : index_(index), scheduler_(scheduler), policy_(policy), clock_(clock), wheel_(clock.now()), stacks_(stacks) {}
+    : index_(index),
+      scheduler_(scheduler),
+      policy_(policy),
+      clock_(clock),
+      wheel_(clock.now()),
+      stacks_(stacks, policy.max_tasks() != 0) {}
 
 // --- queues ----------------------------------------------------------------------------------------------------------
 
@@ -243,9 +248,9 @@ void Worker::sleep(Nanos timeout) noexcept {
   if (stacks_.pool().wants_tending()) [[unlikely]]
     timeout = std::min(timeout, tend_stacks());
   if (timeout == 0) return;
-  next_timer_.store(wheel_.next(), release);  // [next-timer] for Scheduler::next_timer
+  next_timer_.store(wheel_.next(), release);          // [next-timer] for Scheduler::next_timer
+  sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);  // before it shows as asleep: for Scheduler::idle
   if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping()) {
-    sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);
     base::futex_wait(inbox_.sleep_word(), 1, timeout);
   }
   inbox_.awake();
@@ -486,11 +491,26 @@ void Worker::run() noexcept {
     if (task == nullptr) break;
     dispatch(*task);
   }
+  end_resting_loops();
+  drain_returned_timers();
+  thread_stopping();
+  stand_by();
+}
+
+void Worker::end_resting_loops() noexcept {
   for (Loop*& loop : loops_) {
     if (loop != nullptr) end_loop(*std::exchange(loop, nullptr));
   }
-  drain_returned_timers();
-  thread_stopping();
+}
+
+void Worker::release_caches() noexcept {
+  end_resting_loops();
+  stacks_.flush();
+}
+
+void Worker::stand_by() noexcept {
+  next_timer_.store(kForever, release);  // [next-timer]
+  static_cast<void>(inbox_.may_sleep());
 }
 
 WorkerStats Worker::stats() const noexcept {

@@ -41,7 +41,7 @@ class Scheduler;
 struct WorkerStats {
   std::uint64_t dispatches = 0;  ///< tasks switched to
   std::uint64_t steals = 0;      ///< tasks taken from other workers
-  std::uint64_t sleeps = 0;      ///< times it went to sleep
+  std::uint64_t sleeps = 0;      ///< times it lay down to sleep
   std::uint64_t ticks = 0;
 };
 
@@ -72,6 +72,8 @@ class alignas(base::kCacheLine) Worker {
 
   TimerWheel& wheel() noexcept { return wheel_; }
   StackCache& stacks() noexcept { return stacks_; }
+  /// Gives back what it keeps for tasks to come; the policy, when none will for some time.
+  virtual void release_caches() noexcept;
   /// Counts a touch of another worker's task; the policy's governor weighs them.
   void count_cross() noexcept { ++cross_; }
 
@@ -108,6 +110,8 @@ class alignas(base::kCacheLine) Worker {
   /// worker long idle gives some memory of idle stacks back instead (StackPool::tend), and returns.
   void sleep(base::Nanos timeout) noexcept;
   bool asleep() const noexcept { return inbox_.is_asleep(); }
+  /// Times it lay down to sleep: who is asleep has counted this one already.
+  std::uint64_t sleeps() const noexcept { return sleeps_.load(base::relaxed); }  // relaxed: read after asleep()
   /// Moves half of `victim`'s ring (at most 16 tasks) here. Returns how many.
   std::uint32_t steal_ring(Worker& victim) noexcept;
   /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else of its
@@ -165,7 +169,8 @@ class alignas(base::kCacheLine) Worker {
   static constexpr std::uint32_t kStreak = 64;
   static constexpr std::int32_t kTickMax = 64;
 
-  void run() noexcept;  // the thread's body
+  void run() noexcept;       // the thread's body
+  void stand_by() noexcept;  // it has no thread: counts as asleep, with nothing to wait for
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
   void begin(Task& task) noexcept;
@@ -179,6 +184,7 @@ class alignas(base::kCacheLine) Worker {
   Task* rest(Loop& loop, Task* next) noexcept;
   Loop* take_loop(unsigned cls) noexcept;
   void end_loop(Loop& loop) noexcept;
+  void end_resting_loops() noexcept;
   void push(Task& task) noexcept;
   Task* next_in_line() noexcept;
   Task* next_beside_thief() noexcept;

@@ -1,4 +1,6 @@
-// What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers.
+// What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers. Back ends are of two
+// kinds, told apart by Policy::max_tasks(): where tasks share workers, the tests of turns on one worker and of pins that
+// the user chooses come in addition; where each has a worker of its own, those of how many there can be.
 #include "base/atomic.h"
 #include "tests/stress/stress.h"
 #include "tests/support/crew.h"
@@ -6,8 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <condition_variable>
+#include <filesystem>
 #include <memory>
+#include <mutex>
 #include <sched.h>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,8 +34,35 @@ std::string name_of_seat(const ::testing::TestParamInfo<Seat>& info) {
       name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name + "Workers" + std::to_string(std::get<1>(info.param));
 }
+// Policy::max_tasks() of a back end.
+unsigned max_tasks_of(std::string_view policy) {
+  return Crew({.scheduler = {.policy = policy, .workers = 1}}).policy().max_tasks();
+}
+enum class Kind { shared, own };  // workers
+std::vector<std::string_view> policies(Kind kind) {
+  std::vector<std::string_view> names = policy_names();
+  std::erase_if(names, [&](std::string_view name) { return (max_tasks_of(name) == 0) != (kind == Kind::shared); });
+  return names;
+}
+std::vector<Seat> seats(Kind kind, std::initializer_list<unsigned> workers) {
+  std::vector<Seat> seats;
+  for (const std::string_view name : policies(kind)) {
+    for (const unsigned n : workers) seats.emplace_back(name, n);
+  }
+  return seats;
+}
+/// For what is about the turns that tasks take on a worker, and so means nothing where each has one.
+auto shared_workers(auto... workers) { return ::testing::ValuesIn(seats(Kind::shared, {workers...})); }
+/// Every back end; the numbers of workers are for those who heed them.
 auto with_workers(auto... workers) {
-  return ::testing::Combine(::testing::ValuesIn(policy_names()), ::testing::Values(workers...));
+  std::vector<Seat> all = seats(Kind::shared, {workers...});
+  for (const Seat& seat : seats(Kind::own, {std::max({workers...})})) all.push_back(seat);
+  return ::testing::ValuesIn(all);
+}
+
+std::size_t threads_of_program() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<std::size_t>(std::ranges::distance(begin(tasks), end(tasks)));
 }
 
 // More than the places of a worker's ring, so that some wait behind it.
@@ -41,7 +74,9 @@ class PolicyConformanceTest : public ::testing::TestWithParam<Seat> {
  protected:
   static std::string_view policy() { return std::get<0>(GetParam()); }
   static unsigned workers() { return std::get<1>(GetParam()); }
-  /// Where a test pins what it wants on one worker: as far as can be from the first.
+  bool has_own_workers() { return crew().policy().max_tasks() != 0; }
+  /// Where a test pins what it wants on one worker: as far as can be from the first. A policy that gives each task its
+  /// own worker pins it there instead.
   static std::uint16_t last_worker() { return static_cast<std::uint16_t>(workers() - 1); }
   static std::uint16_t worker_of(unsigned i) { return static_cast<std::uint16_t>(i % workers()); }
 
@@ -67,7 +102,9 @@ INSTANTIATE_TEST_SUITE_P(Every, PolicyConformanceTest, with_workers(1u, 2u, 4u),
 
 TEST_P(PolicyConformanceTest, BearsItsName) {
   EXPECT_EQ(crew().policy().name(), policy());
-  EXPECT_EQ(crew().scheduler().size(), workers());
+  EXPECT_EQ(crew().scheduler().asked(), workers());
+  EXPECT_EQ(crew().scheduler().size(), has_own_workers() ? 0 : workers());
+  EXPECT_EQ(crew().scheduler().capacity(), max_workers({.policy = policy(), .workers = workers()}));
 }
 
 TEST_P(PolicyConformanceTest, ATaskRunsOnceForEachTimeItIsMadeReady) {
@@ -108,10 +145,17 @@ TEST_P(PolicyConformanceTest, WhatThreadsFromOutsideStartRuns) {
   constexpr unsigned kThreads = 3;
   const unsigned each = scaled(3'000);
   Crew& crew = this->crew();
+  Tally started;
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {
-      for (unsigned i = 0; i < each; ++i) crew.start([](Job&) {});
+      for (unsigned i = 0; i < each; ++i) {
+        crew.start([](Job&) {});
+        started.add();
+        if (has_own_workers()) {  // no more than it admits
+          EXPECT_TRUE(crew.ended.reach(std::max<std::uint64_t>(started.count(), kMany) - kMany));
+        }
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -178,12 +222,12 @@ TEST_P(PolicyConformanceTest, AffinityBindsEachWorkerToOneCpu) {
   affinity = true;
   for (unsigned i = 0; i < workers(); ++i) {
     crew().start(
-        [&, i](Job&) {
+        [&](Job& self) {
           cpu_set_t mask;
           CPU_ZERO(&mask);
           ASSERT_EQ(::sched_getaffinity(0, sizeof mask, &mask), 0);
           EXPECT_EQ(CPU_COUNT(&mask), 1);
-          EXPECT_TRUE(CPU_ISSET(static_cast<std::size_t>(cpus[i % cpus.size()]), &mask));
+          EXPECT_TRUE(CPU_ISSET(static_cast<std::size_t>(cpus[self.worker->index() % cpus.size()]), &mask));
         },
         worker_of(i));
   }
@@ -243,7 +287,7 @@ TEST_P(HogConformanceTest, PinnedTasksAreLeftToIt) {
   crew().start(
       [&](Job&) {
         const auto pinned = [&] {
-          return &crew().add([&](Job& me) { EXPECT_EQ(me.worker->index(), last_worker()); }, last_worker());
+          return &crew().add([&](Job& me) { EXPECT_EQ(me.worker->index(), me.pin); }, last_worker());
         };
         for (unsigned i = 0; i < kOthers; ++i) {
           crew().enqueue(crew().add([&](Job&) { others.add(); }));
@@ -378,7 +422,7 @@ class FairnessConformanceTest : public PolicyConformanceTest {
  private:
   std::array<Job*, 2> pair_{};
 };
-INSTANTIATE_TEST_SUITE_P(Every, FairnessConformanceTest, with_workers(1u, 2u, 4u), name_of_seat);
+INSTANTIATE_TEST_SUITE_P(Every, FairnessConformanceTest, shared_workers(1u, 2u, 4u), name_of_seat);
 
 TEST_P(FairnessConformanceTest, APairThatTalksDoesNotStarveAThird) {
   crew().start(
@@ -459,7 +503,7 @@ TEST_P(FairnessConformanceTest, TasksThatBeginAndEndDoNotHoldTimersUp) {
 
 // Those that are not pinned: elsewhere they could be taken away.
 class LoneWorkerFairnessConformanceTest : public FairnessConformanceTest {};
-INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerFairnessConformanceTest, with_workers(1u), name_of_seat);
+INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerFairnessConformanceTest, shared_workers(1u), name_of_seat);
 
 TEST_P(LoneWorkerFairnessConformanceTest, APairThatTalksDoesNotStarveAThird) {
   crew().start([&](Job&) {
@@ -480,7 +524,10 @@ TEST_P(LoneWorkerFairnessConformanceTest, PinnedTasksThatComputeDoNotStarveOther
 
 // --- yield -----------------------------------------------------------------------------------------------------------
 
-TEST_P(PolicyConformanceTest, AYieldLetsEveryOtherGoFirst) {
+class YieldConformanceTest : public PolicyConformanceTest {};
+INSTANTIATE_TEST_SUITE_P(Every, YieldConformanceTest, shared_workers(1u, 2u, 4u), name_of_seat);
+
+TEST_P(YieldConformanceTest, AYieldLetsEveryOtherGoFirst) {
   for (const unsigned n : {1u, 2u, 20u, 300u, kMany}) {
     SCOPED_TRACE(n);
     const std::uint64_t before = crew().ended.count();
@@ -499,7 +546,7 @@ TEST_P(PolicyConformanceTest, AYieldLetsEveryOtherGoFirst) {
 
 // Nobody takes anything away here, to run it later.
 class LoneWorkerConformanceTest : public PolicyConformanceTest {};
-INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerConformanceTest, with_workers(1u), name_of_seat);
+INSTANTIATE_TEST_SUITE_P(Every, LoneWorkerConformanceTest, shared_workers(1u), name_of_seat);
 
 TEST_P(LoneWorkerConformanceTest, AYieldLetsEveryOtherGoFirst) {
   for (const unsigned n : {1u, 2u, 20u, 300u, kMany}) {
@@ -555,7 +602,7 @@ TEST_P(LoneWorkerConformanceTest, AYieldLetsTheOneJustReadiedGoFirst) {
   }
 }
 
-TEST_P(PolicyConformanceTest, ThoseWhoYieldTakeTurns) {
+TEST_P(YieldConformanceTest, ThoseWhoYieldTakeTurns) {
   constexpr unsigned kJobs = 300;  // more than the ring holds
   const unsigned rounds = scaled(50);
   std::array<unsigned, kJobs> turns{};
@@ -784,14 +831,19 @@ TEST_P(PolicyRuntimeConformanceTest, AThousandProcessesReadyAtOnceAllRun) {
 
 TEST_P(PolicyRuntimeConformanceTest, AProcessRunsOnTheWorkerItAskedFor) {
   const int workers = static_cast<int>(options.workers);
-  run([workers] {
+  const bool shared = max_tasks_of(options.scheduler) == 0;
+  run([workers, shared] {
     for (int i = 0; i < workers; ++i) {
       const Monitored made = spawn_monitor({.stack = kStressStack, .worker = i}, [] { wait_forever(); });
       for (int k = 0; k < 5; ++k) {
         const auto info = process_info(made.pid, 60s);
         ASSERT_TRUE(info.has_value());
-        EXPECT_EQ(info->pinned_to, i);
-        EXPECT_EQ(info->worker, i);
+        EXPECT_EQ(info->worker, info->pinned_to);
+        if (shared) {
+          EXPECT_EQ(info->pinned_to, i);
+        } else {
+          EXPECT_NE(info->pinned_to, process_info(self(), 60s)->pinned_to);  // as any other: on one of its own
+        }
       }
       exit(made.pid, reason::kill);
       EXPECT_EQ(await_down(made), reason::killed);
@@ -822,6 +874,185 @@ TEST_P(PolicyRuntimeConformanceTest, StopEndsProcessesWhateverTheyDo) {
     EXPECT_TRUE(runtime.stop());
     EXPECT_EQ(runtime.processes(), 0u);
   }
+}
+
+// --- a worker for each -----------------------------------------------------------------------------------------------
+
+class OwnWorkerConformanceTest : public PolicyConformanceTest {
+ protected:
+  /// Starts `n` jobs that wait, and returns when all do.
+  void start_waiting(unsigned n) {
+    const std::uint64_t before = waiting.count();
+    for (unsigned i = 0; i < n; ++i) {
+      jobs.push_back(&crew().start([&](Job& self) {
+        waiting.add();
+        self.await();
+      }));
+    }
+    ASSERT_TRUE(waiting.reach(before + n)) << waiting.count();
+  }
+  /// Lets all of them end, and waits for it.
+  void end_all() {
+    for (Job* job : jobs) job->make_ready();
+    expect_ended(waiting.count());
+    jobs.clear();
+  }
+  // A sanitizer's threads are dear, and ThreadSanitizer has no more than 8,128, fibers included.
+  static constexpr unsigned kSome = static_cast<unsigned>(scaled(500)) + 100;
+
+  Tally waiting;
+  std::vector<Job*> jobs;
+};
+INSTANTIATE_TEST_SUITE_P(Every, OwnWorkerConformanceTest, ::testing::ValuesIn(seats(Kind::own, {1})), name_of_seat);
+
+TEST_P(OwnWorkerConformanceTest, NoTwoThatLiveShareAThread) {
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  std::set<std::uint16_t> pins;
+  for (unsigned i = 0; i < kSome; ++i) {
+    jobs.push_back(&crew().start([&](Job& self) {
+      {
+        const std::lock_guard lock(mutex);
+        threads.insert(std::this_thread::get_id());
+        pins.insert(self.worker->index());
+      }
+      waiting.add();
+      self.await();
+    }));
+  }
+  ASSERT_TRUE(waiting.reach(kSome));
+  EXPECT_EQ(threads.size(), kSome);
+  EXPECT_EQ(pins.size(), kSome);
+  EXPECT_EQ(crew().scheduler().size(), kSome);
+  end_all();
+}
+
+TEST_P(OwnWorkerConformanceTest, OneThatBlocksItsThreadHoldsNobodyUp) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  unsigned blocked = 0;
+  crew().start([&](Job&) {
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, kPatience / 2, [&] { return blocked == 3; }));
+  });
+  for (unsigned i = 0; i < 3; ++i) {
+    crew().start([&](Job&) {
+      std::unique_lock lock(mutex);
+      ++blocked;
+      changed.notify_all();
+      EXPECT_TRUE(changed.wait_for(lock, kPatience / 2, [&] { return blocked == 3; }));
+    });
+  }
+  expect_ended(4);
+}
+
+TEST_P(OwnWorkerConformanceTest, WorkersAreUsedAgain) {
+  const unsigned rounds = scaled(2'000);
+  for (unsigned i = 0; i < rounds; ++i) {
+    crew().start([](Job& self) { self.yield(); });
+    expect_ended(i + 1);
+  }
+  // The last one may be clearing up still as the next is admitted.
+  EXPECT_LE(crew().scheduler().size(), 2u);
+}
+
+// All but a few of the threads end, and are made anew.
+TEST_P(OwnWorkerConformanceTest, ThreadsComeAndGoWithTheTasks) {
+  const std::size_t before = threads_of_program();
+  for (unsigned round = 0; round < 3; ++round) {
+    start_waiting(kSome);
+    EXPECT_GE(threads_of_program(), before + kSome);
+    end_all();
+    EXPECT_TRUE(hog_until([&] { return threads_of_program() < before + kSome; })) << threads_of_program();
+    EXPECT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  }
+  EXPECT_EQ(crew().scheduler().size(), kSome);
+}
+
+// A job's timer may outlive it: its worker stays until it has fired.
+TEST_P(OwnWorkerConformanceTest, ATimerOfAFreeWorkerFires) {
+  clock = base::Clock::Kind::manual;
+  Job& sleeper = crew().start([](Job& self) { self.await(); });
+  TimerNode node;
+  start_waiting(kSome - 1);
+  Job& leaver = crew().start([&](Job& self) {
+    node.target = reinterpret_cast<std::uintptr_t>(&sleeper);
+    self.worker->wheel().arm_at(node, crew().clock.now() + 1'000'000'000);
+    waiting.add();
+    self.await();
+  });
+  ASSERT_TRUE(waiting.reach(kSome));
+  jobs.push_back(&leaver);
+  end_all();
+  ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  EXPECT_EQ(crew().ended.count(), kSome);
+  crew().clock.advance(1'000'000'000 + TimerWheel::kTick);
+  crew().policy().wake_all();
+  expect_ended(kSome + 1);
+}
+
+// The token goes through many workers, while the look at all of them takes long.
+TEST_P(OwnWorkerConformanceTest, IdleIsTrueOnlyWhenNoneOfManyCanRun) {
+  clock = base::Clock::Kind::manual;
+  const unsigned episodes = scaled(100);
+  const unsigned n = kSome;
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> hops{0};
+  jobs.resize(n);
+  for (unsigned i = 0; i < n; ++i) {
+    jobs[i] = &crew().add([&, i](Job& self) {
+      base::Random random = random_of(i);
+      for (;;) {
+        self.await();
+        if (over) break;
+        if (++hops % 100 != 0) jobs[(i + 1 + random.below(n - 1)) % n]->make_ready();
+      }
+    });
+  }
+  for (Job* job : jobs) crew().start(*job);
+  for (unsigned episode = 1; episode <= episodes; ++episode) {
+    ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+    ASSERT_EQ(hops, (episode - 1) * 100);
+    jobs[episode % n]->make_ready();
+  }
+  ASSERT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  over = true;
+  for (Job* job : jobs) job->make_ready();
+  expect_ended(n);
+}
+
+#if !defined(__SANITIZE_THREAD__)
+TEST_P(OwnWorkerConformanceTest, AsManyAsItSaysAreAdmittedAndNoMore) {
+  const unsigned most = crew().policy().max_tasks();
+  for (unsigned round = 0; round < 2; ++round) {
+    start_waiting(most);
+    if (HasFatalFailure()) return;
+    for (unsigned i = 0; i < 3; ++i) {
+      Task refused;
+      EXPECT_FALSE(crew().policy().admit(refused));
+    }
+    // One ends: there is room for one.
+    jobs.back()->make_ready();
+    jobs.pop_back();
+    ASSERT_TRUE(crew().ended.reach(std::uint64_t{round} * (most + 1) + 1));
+    start_waiting(1);
+    Task refused;
+    EXPECT_FALSE(crew().policy().admit(refused));
+    end_all();
+  }
+}
+#endif
+
+TEST_P(OwnWorkerConformanceTest, WhoStopsAdmitsNobody) {
+  Job& last = crew().start([&](Job& self) {
+    self.await();
+    EXPECT_TRUE(hog_until([&] { return crew().scheduler().stopping(); }));
+    Task refused;
+    EXPECT_FALSE(crew().policy().admit(refused));
+  });
+  last.make_ready();
+  crew().scheduler().stop();
+  EXPECT_EQ(crew().ended.count(), 1u);
 }
 
 // --- names and numbers -----------------------------------------------------------------------------------------------
