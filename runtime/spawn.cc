@@ -232,8 +232,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     return undo(process, SpawnError::system_limit);
   }
   // Not a port; set by who runs it.
-  process.worker = parent != nullptr ? parent->worker
-                                     : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
+  process.worker =
+      parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
   if (parent != nullptr) {
     Core& core = core_of(*parent);
     core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);

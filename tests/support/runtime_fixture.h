@@ -4,7 +4,10 @@
 //   TEST_F(LinkTest, AnExitGoesAlong) {
 //     run([] { …; EXPECT_EQ(…); });   // the body is a process; it must end normally
 //   }
-//   TEST_P(StressTest, …)             // RuntimeMatrixTest: on 1, 2 and 4 workers, on a manual and on the real clock
+//   TEST_P(StressTest, …)             // RuntimeMatrixTest: on 1, 2 and 4 workers, on a manual and on the real clock, and
+//                                     // with a thread for each process
+//
+// ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run: so tests/meson.build runs them again.
 //
 // On the manual clock (the default) run() moves time on whenever every process waits: a wait of five seconds takes
 // none.
@@ -20,6 +23,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -55,6 +59,7 @@ class RuntimeTest : public ::testing::Test {
     Options made;
     made.workers = 2;
     made.clock = ClockKind::manual;
+    if (const char* const scheduler = std::getenv("ERLKING_SCHEDULER")) made.scheduler = scheduler;
     return made;
   }();
   /// Set by tests that give stacks up in the middle (std::terminate): what those held is lost.
@@ -165,14 +170,16 @@ class RuntimeTest : public ::testing::Test {
 struct Setting {
   unsigned workers;
   ClockKind clock;
+  const char* scheduler = "steal";
 };
 inline std::string name_of_setting(const ::testing::TestParamInfo<Setting>& info) {
-  return "Workers" + std::to_string(info.param.workers) +
-         (info.param.clock == ClockKind::manual ? "ManualClock" : "RealClock");
+  return (info.param.scheduler == std::string_view("threads") ? "Threads" : "") + std::string("Workers") +
+         std::to_string(info.param.workers) + (info.param.clock == ClockKind::manual ? "ManualClock" : "RealClock");
 }
 inline auto every_setting() {
   return ::testing::Values(Setting{1, ClockKind::manual}, Setting{2, ClockKind::manual}, Setting{4, ClockKind::manual},
-                           Setting{1, ClockKind::real}, Setting{2, ClockKind::real}, Setting{4, ClockKind::real});
+                           Setting{1, ClockKind::real}, Setting{2, ClockKind::real}, Setting{4, ClockKind::real},
+                           Setting{1, ClockKind::manual, "threads"}, Setting{1, ClockKind::real, "threads"});
 }
 
 class RuntimeMatrixTest : public RuntimeTest, public ::testing::WithParamInterface<Setting> {
@@ -180,6 +187,7 @@ class RuntimeMatrixTest : public RuntimeTest, public ::testing::WithParamInterfa
   void SetUp() override {
     options.workers = GetParam().workers;
     options.clock = GetParam().clock;
+    options.scheduler = GetParam().scheduler;
     RuntimeTest::SetUp();
   }
 };
