@@ -80,17 +80,37 @@ System::~System() {
 }
 
 std::uint64_t System::alive() const noexcept {
-  // Ends before births: a process counted as ended has been counted as born.
-  std::uint64_t exited = 0;
-  std::uint64_t spawned = 0;
-  for (unsigned i = 0; i < scheduler->size(); ++i) {
-    exited += static_cast<const Core&>(scheduler->worker(i)).exited.load(base::acquire);
+  const std::uint64_t ends = deaths();  // before births: a process counted as ended has been counted as born
+  const std::uint64_t begun = births();
+  return begun > ends ? begun - ends : 0;
+}
+
+bool System::is_overfull() const noexcept {
+  // Between the two counts others are born and end: those ends counted before give the most that can have lived, those
+  // counted after the least.
+  for (int look = 0; look < 16; ++look) {
+    const std::uint64_t ends = deaths();
+    const std::uint64_t begun = births();
+    if (begun - ends <= table.max()) return false;
+    if (begun - deaths() > table.max()) return true;
   }
+  return true;
+}
+
+std::uint64_t System::births() const noexcept {
+  std::uint64_t births = outside_spawned.load(base::acquire);
   for (unsigned i = 0; i < scheduler->size(); ++i) {
-    spawned += static_cast<const Core&>(scheduler->worker(i)).spawned.load(base::acquire);
+    births += static_cast<const Core&>(scheduler->worker(i)).spawned.load(base::acquire);
   }
-  spawned += outside_spawned.load(base::acquire);
-  return spawned > exited ? spawned - exited : 0;
+  return births;
+}
+
+std::uint64_t System::deaths() const noexcept {
+  std::uint64_t deaths = 0;
+  for (unsigned i = 0; i < scheduler->size(); ++i) {
+    deaths += static_cast<const Core&>(scheduler->worker(i)).exited.load(base::acquire);
+  }
+  return deaths;
 }
 
 namespace detail {

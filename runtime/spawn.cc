@@ -61,6 +61,23 @@ void process_main(void* argument) {
   finish_process(process);
 }
 
+// The running process if it is one of this system; its worker then has the slots, stacks and counts to use. Null: the
+// caller holds the OutsideHeap, and with it those of all other threads.
+Process* resident(System& system) noexcept {
+  auto* const self = static_cast<Process*>(sched::current());
+  return self != nullptr && self->system == &system ? self : nullptr;
+}
+
+// Counted as it takes its slot, so that workers who look for the last place at the same time see each other.
+void count_birth(System& system, Process* self, std::uint64_t by) noexcept {
+  if (self == nullptr) {
+    system.outside_spawned.fetch_add(by, base::relaxed);  // relaxed, both: a fence follows where it matters
+    return;
+  }
+  std::atomic<std::uint64_t>& spawned = core_of(*self).spawned;
+  spawned.store(spawned.load(base::relaxed) + by, base::relaxed);
+}
+
 // Of a process that was not born; `admitted`: by the scheduler's policy.
 void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
@@ -68,15 +85,15 @@ void give_back(Process& process, bool admitted = true) noexcept {
   if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
 #endif
   if (admitted) system.scheduler->policy().retire(process);
-  auto* const self = static_cast<Process*>(sched::current());
-  if (self != nullptr && self->system == &system) {
+  Process* const self = resident(system);
+  count_birth(system, self, ~std::uint64_t{0});
+  if (self != nullptr) {
     Core& core = core_of(*self);
     if (process.stack_low != nullptr) core.stacks().give_class(process.stack(), process.stack_class);
     process.stack_low = nullptr;
     core.slots.give(process);
     return;
   }
-  // Outside: the caller holds the OutsideHeap, and with it what follows.
   if (process.stack_low != nullptr) {
     const sched::Stack stack = process.stack();
     system.stacks.give(process.stack_class, {&stack, 1});
@@ -102,26 +119,30 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
     return nullptr;
   }
   error = SpawnError::system_limit;
-  if (system.table.is_scarce() && system.alive() >= system.table.max()) [[unlikely]]
-    return nullptr;
-  auto* const self = static_cast<Process*>(sched::current());
+  Process* const self = resident(system);
   Process* process = nullptr;
   sched::Stack stack;
   const unsigned cls = sched::stack_class(options.stack);
-  if (self != nullptr && self->system == &system) {
+  if (self != nullptr) {
     Core& core = core_of(*self);
     process = core.slots.take();
     if (process == nullptr) return nullptr;
     if (with_stack) stack = core.stacks().take_class(cls);
   } else {
-    process = system.outside_slots->take();  // the caller holds the OutsideHeap
+    process = system.outside_slots->take();
     if (process == nullptr) return nullptr;
     if (with_stack) system.stacks.take(cls, {&stack, 1});
+  }
+  count_birth(system, self, 1);
+  bool fits = stack || !with_stack;
+  if (system.table.is_scarce()) [[unlikely]] {
+    base::Real::fence();  // our count before the look at theirs
+    fits = fits && !system.is_overfull();
   }
   process->system = &system;
   process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
-  if ((with_stack && !stack) || !system.scheduler->policy().admit(*process)) {
+  if (!fits || !system.scheduler->policy().admit(*process)) {
     give_back(*process, false);
     return nullptr;
   }
@@ -234,12 +255,6 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   // Not a port; set by who runs it.
   process.worker =
       parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
-  if (parent != nullptr) {
-    Core& core = core_of(*parent);
-    core.spawned.store(core.spawned.load(base::relaxed) + 1, base::relaxed);
-  } else {
-    system.outside_spawned.fetch_add(1, base::relaxed);  // relaxed: a statistic
-  }
   if (!waits) process.note_ready();
   process.mailbox.reopen(pid.id, options.mailbox, waits);  // from here on it can be sent to
   if (waits) return made;

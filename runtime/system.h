@@ -96,8 +96,14 @@ struct System {
       base::pause_or_yield(turns);
     }
   }
-  /// Processes alive; a snapshot.
+  /// Processes alive, those being made among them; a snapshot.
   std::uint64_t alive() const noexcept;
+  /// Whether more are than may be. Not certain: it says so.
+  bool is_overfull() const noexcept;
+
+ private:
+  std::uint64_t births() const noexcept;
+  std::uint64_t deaths() const noexcept;
 };
 
 inline Core& core_of(const Process& process) noexcept { return static_cast<Core&>(*process.worker); }

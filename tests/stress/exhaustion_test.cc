@@ -426,6 +426,40 @@ TEST_F(OutsideExhaustionTest, AWaitThatIsGivenUpNeedsNoMemory) {
   EXPECT_EQ(why, std::nullopt);
 }
 
+// Many workers find the last place at once: it is given once.
+TEST_F(OutsideExhaustionTest, NoMoreProcessesLiveThanAllowedHoweverManySpawnAtOnce) {
+  constexpr unsigned kMost = 400, kSpawners = 8;
+  options.workers = 4;
+  options.max_processes = kMost;
+  std::atomic<unsigned> alive{kSpawners}, most{0}, refused{0}, over{0};
+  for (unsigned n = 0; n < kSpawners; ++n) {
+    ASSERT_TRUE(rt().spawn([&alive, &most, &refused, &over] {
+      for (unsigned i = 0; i < scaled(2'000); ++i) {
+        const auto made = try_spawn({.stack = kStressStack}, [&alive] {
+          ++alive;
+          for (unsigned turn = 0; turn < 40; ++turn) yield();
+          --alive;
+        });
+        unsigned now = alive, before = most;
+        while (now > before && !most.compare_exchange_weak(before, now)) {
+        }
+        if (!made) {
+          EXPECT_EQ(made.error(), SpawnError::system_limit);
+          ++refused;
+          yield();
+        }
+      }
+      --alive;
+      ++over;
+    }));
+  }
+  ASSERT_TRUE(drive([&] { return rt().processes() == 0; }));
+  EXPECT_EQ(over, kSpawners);
+  EXPECT_GT(refused, 0u) << "the limit was never met";
+  EXPECT_LE(most, kMost);
+  EXPECT_GT(most, kMost / 2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Every, ExhaustionTest, ::testing::Range<std::size_t>(0, operations().size()),
                          [](const auto& info) { return std::string(operations()[info.param].name); });
 
