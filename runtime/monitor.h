@@ -70,6 +70,7 @@ struct MonitorOptions {
 struct Watch {
   MonitorRef ref;  ///< the monitor
   Alias alias;     ///< of the caller; null if none was asked for
+  /// Its ref alone, as demonitor() takes it.
   operator MonitorRef() const noexcept { return ref; }
 };
 

@@ -44,6 +44,7 @@ struct MonitorRef {
 struct Alias {
   Pid owner;              ///< who made it
   std::uint64_t ref = 0;  ///< its monitor's, if it was made with one
+  /// Whether it is anybody's; not whether it is still in use.
   constexpr explicit operator bool() const noexcept { return ref != 0; }
   friend constexpr auto operator<=>(Alias, Alias) = default;
 };

@@ -135,6 +135,7 @@ class Runtime {
   }
   /// As erlking::cancel_timer and erlking::read_timer; they wait for nobody.
   std::optional<Duration> cancel_timer(TimerRef timer);
+  /// The same as erlking::read_timer().
   std::optional<Duration> read_timer(TimerRef timer) const;
 
   /// Waits until `pid` has ended; its reason, or nothing if the bound passed. `noproc` if it had ended before. No
