@@ -149,8 +149,9 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
   const Push push = target.mailbox.push_message(item, to.id);
   if (push == Push::woke) {
-    __builtin_prefetch(&target.start);
+    __builtin_prefetch(&target.start);  // it runs soon, on lines that may be cold
     __builtin_prefetch(&target.inbox_head);
+    __builtin_prefetch(target.sp.load(base::relaxed));
     target.note_ready();
     worker.ready(target);
   }
