@@ -16,11 +16,12 @@ namespace {
 std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
   auto app = std::make_unique<CLI::App>("Erlking options");
   app->set_help_flag();
-  app->add_option("--ek-scheduler", options.scheduler, "scheduler: steal")
+  app->add_option("--ek-scheduler", options.scheduler,
+                  "scheduler: steal, or threads: one for each process, at most 2000")
       ->envname("ERLKING_SCHEDULER")
       ->capture_default_str();
   app->add_option("--ek-heap", options.heap, "message heap: owned")->envname("ERLKING_HEAP")->capture_default_str();
-  app->add_option("--ek-workers", options.workers, "worker threads, 1 to 1024; 0: one per usable CPU")
+  app->add_option("--ek-workers", options.workers, "worker threads of steal, 1 to 1024; 0: one per usable CPU")
       ->envname("ERLKING_WORKERS")
       ->check(CLI::Range(0u, 1024u))
       ->capture_default_str();

@@ -23,10 +23,10 @@ inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 
 /// Everything a Runtime is built from.
 struct Options {
-  std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal"
+  std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal", "threads" (docs/schedulers.md)
   std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
-  unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU the limits really give
-  bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
+  unsigned workers = 0;             ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
+  bool affinity = false;            ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory
@@ -50,7 +50,7 @@ struct SpawnOptions {
   std::uint32_t mailbox = 1024;   ///< bound, messages: 1 to 500,000
   std::size_t stack = 64 * 1024;  ///< bytes of address space: 16 KiB to 8 MiB, rounded up to a power of two
   std::uint32_t timers = 0;  ///< started for it, and their messages not received: 1 to 1,000,000,000; 0: max_timers
-  int worker = -1;           ///< run on this worker only; -1: anywhere
+  int worker = -1;           ///< run on this worker only; -1: anywhere; `threads` gives each its own
 };
 
 }  // namespace erlking

@@ -26,7 +26,7 @@ namespace erlking {
 
 /// A picture of a runtime; exact when it is at rest.
 struct RuntimeStats {
-  unsigned workers = 0;            ///< threads that run processes
+  unsigned workers = 0;            ///< threads that run processes; `threads`: the most there were
   std::uint64_t spawned = 0;       ///< processes, since the start
   std::uint64_t exited = 0;        ///< those of them that have ended
   std::uint64_t dispatches = 0;    ///< times a worker switched to a process

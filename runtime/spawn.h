@@ -28,7 +28,7 @@ namespace erlking {
 
 /// Why a process could not be made; nothing is left of the attempt.
 enum class SpawnError : std::uint8_t {
-  system_limit,  ///< no process slot, stack or memory left
+  system_limit,  ///< no process slot, stack, memory or (scheduler `threads`) thread left
   name_taken,    ///< somebody has that name
   bad_options,   ///< an option out of its range (options.h)
   stopping,      ///< the runtime is coming to its end

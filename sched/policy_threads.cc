@@ -3,11 +3,11 @@
 //
 //   H1  A worker is free, or has one task, which admit() pins to it: so all that makes the task ready goes through
 //       submit() to this worker's inbox (Worker::ready, enqueue), and nothing is ever taken from it.
-//   H2  A free worker is in warm_, and its thread sleeps in search() or is on its way there; or in cold_, and its thread
+//   H2  A free worker is in warm_, and its thread sleeps in search() or is on its way there; or in cold_, its thread
 //       has ended or is about to, with nothing more to do but be joined. Of the warm, kWarm stay: each looks, when it
 //       comes to be free and whenever it is woken, whether it is one too many. One that still has timers stays.
-//   H3  admit() prefers a warm worker, the last to become free; then the cold one that ended first, then a new one.
-//       retire() comes while the worker still clears up after its task: what is admitted next waits for it in the inbox.
+//   H3  admit() prefers a warm worker, the last to become free; then the cold one that ended first; then a new one.
+//       retire() comes while the worker still clears up after its task: who is admitted next waits in its inbox.
 // A free worker keeps nothing for tasks to come: two thousand caches would hold what the others are refused.
 #include "base/clock.h"
 #include "base/mutex.h"

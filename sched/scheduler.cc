@@ -122,7 +122,7 @@ bool Scheduler::start_thread(Worker& worker) noexcept {
   if (stopping()) return false;
   Thread& thread = threads_[worker.index()];
   if (thread.given) pthread_join(thread.handle, nullptr);
-  worker.inbox_.awake();  // for idle(), from here on
+  worker.standing_by_.store(false, base::release);  // [standing-by] for idle(), from here on
   thread.given = create_thread(thread.handle, policy_->max_tasks() != 0, &thread_main, &worker);
   if (!thread.given) worker.stand_by();
   return thread.given;
@@ -166,7 +166,7 @@ bool Scheduler::idle() const noexcept {
   for (std::uint64_t& sum : sleeps) {
     for (unsigned i = 0; i < size(); ++i) {
       const Worker& each = worker(i);
-      if (!each.asleep() || !each.inbox_empty()) return false;
+      if (!(each.asleep() || each.stands_by()) || !each.inbox_empty()) return false;
       sum += each.sleeps();  // monotonic, so equal sums are of equal numbers
     }
   }

@@ -60,7 +60,7 @@ class Scheduler {
 
   // --- for a policy with max_tasks() ---
 
-  /// One more worker, which has no thread yet. Null: capacity() is reached, or there is no memory. One caller at a time.
+  /// One more worker, which has no thread yet. Null: capacity() is reached, or no memory left. One caller at a time.
   Worker* add_worker() noexcept;
   /// Gives a thread to a worker that has none, or whose last one is about to end. False: the system gives none, or the
   /// scheduler stops. For each worker, one caller at a time.

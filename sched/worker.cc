@@ -509,8 +509,9 @@ void Worker::release_caches() noexcept {
 }
 
 void Worker::stand_by() noexcept {
-  next_timer_.store(kForever, release);  // [next-timer]
-  static_cast<void>(inbox_.may_sleep());
+  next_timer_.store(kForever, release);               // [next-timer]
+  sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);  // as in sleep()
+  standing_by_.store(true, release);                  // [standing-by]
 }
 
 WorkerStats Worker::stats() const noexcept {

@@ -110,8 +110,10 @@ class alignas(base::kCacheLine) Worker {
   /// worker long idle gives some memory of idle stacks back instead (StackPool::tend), and returns.
   void sleep(base::Nanos timeout) noexcept;
   bool asleep() const noexcept { return inbox_.is_asleep(); }
-  /// Times it lay down to sleep: who is asleep has counted this one already.
-  std::uint64_t sleeps() const noexcept { return sleeps_.load(base::relaxed); }  // relaxed: read after asleep()
+  /// Whether its thread has ended, or it never had one.
+  bool stands_by() const noexcept { return standing_by_.load(base::acquire); }  // [standing-by]
+  /// Times it lay down to sleep or came to stand by: who does has counted this one already.
+  std::uint64_t sleeps() const noexcept { return sleeps_.load(base::relaxed); }  // relaxed: read after the state
   /// Moves half of `victim`'s ring (at most 16 tasks) here. Returns how many.
   std::uint32_t steal_ring(Worker& victim) noexcept;
   /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else of its
@@ -170,7 +172,7 @@ class alignas(base::kCacheLine) Worker {
   static constexpr std::int32_t kTickMax = 64;
 
   void run() noexcept;       // the thread's body
-  void stand_by() noexcept;  // it has no thread: counts as asleep, with nothing to wait for
+  void stand_by() noexcept;  // there is no thread, or not for long
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
   void begin(Task& task) noexcept;
@@ -233,6 +235,7 @@ class alignas(base::kCacheLine) Worker {
   // --- others write ---
   alignas(base::kCacheLine) Inbox<base::Real, Task> inbox_;
   std::atomic<base::Nanos> next_timer_{base::kForever};
+  std::atomic<bool> standing_by_{true};
   std::atomic<TimerNode*> returned_{nullptr};
 };
 

@@ -1,6 +1,6 @@
-// What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers. Back ends are of two
-// kinds, told apart by Policy::max_tasks(): where tasks share workers, the tests of turns on one worker and of pins that
-// the user chooses come in addition; where each has a worker of its own, those of how many there can be.
+// What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers. They are of two
+// kinds, by Policy::max_tasks(): where tasks share workers, the tests of turns on one worker and of pins that the user
+// chooses come in addition; where each has a worker of its own, those of how many there can be.
 #include "base/atomic.h"
 #include "tests/stress/stress.h"
 #include "tests/support/crew.h"
@@ -964,6 +964,7 @@ TEST_P(OwnWorkerConformanceTest, ThreadsComeAndGoWithTheTasks) {
     EXPECT_GE(threads_of_program(), before + kSome);
     end_all();
     EXPECT_TRUE(hog_until([&] { return threads_of_program() < before + kSome; })) << threads_of_program();
+    crew().policy().wake_all();  // those that have no thread, too
     EXPECT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
   }
   EXPECT_EQ(crew().scheduler().size(), kSome);

@@ -4,10 +4,10 @@
 //   TEST_F(LinkTest, AnExitGoesAlong) {
 //     run([] { …; EXPECT_EQ(…); });   // the body is a process; it must end normally
 //   }
-//   TEST_P(StressTest, …)             // RuntimeMatrixTest: on 1, 2 and 4 workers, on a manual and on the real clock, and
-//                                     // with a thread for each process
+//   TEST_P(StressTest, …)             // RuntimeMatrixTest: on 1, 2 and 4 workers, on a manual and the real clock,
+//                                     // and with a thread for each process
 //
-// ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run: so tests/meson.build runs them again.
+// ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run.
 //
 // On the manual clock (the default) run() moves time on whenever every process waits: a wait of five seconds takes
 // none.
