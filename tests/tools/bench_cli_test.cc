@@ -25,7 +25,9 @@ const std::vector<std::string> kWorkloads = {
     "fanin-apart", "big",           "spawn",          "spawn-monitor", "fork-join-1k",   "fork-join-64k",
     "monitors",    "call",          "call-apart",     "call-50",       "selective",      "compute-1us",
     "compute-5us", "compute-100us", "behind",         "timers",        "timer-accuracy", "timer-accuracy-spread",
-    "idle"};
+    "idle",        "idle-handlers"};
+// Measured only if named, and once.
+const std::set<std::string> kOnce = {"idle", "idle-handlers"};
 // Nothing to measure with one worker.
 const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart", "behind"};
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
@@ -214,6 +216,14 @@ TEST(BenchCli, IdleHasThreeFigures) {
   EXPECT_EQ(metrics, std::set<std::string>({"bytes_each", "ns_per_spawn", "percent_cpu"}));
 }
 
+TEST(BenchCli, IdleHandlersHaveOneMore) {
+  const Ended ended = run(Words{"bench", "idle-handlers", "--csv", "--workers", "2"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  std::set<std::string> metrics;
+  for (const CsvRow& row : csv(ended.out)) metrics.insert(row.at("metric"));
+  EXPECT_EQ(metrics, std::set<std::string>({"bytes_each", "ns_per_spawn", "ns_per_wake", "percent_cpu"}));
+}
+
 // The runs of a workload that is run once are so however many are asked for.
 TEST(BenchCli, IdleIsRunOnceAndOnlyIfNamed) {
   const Words small = {"--csv", "--workers", "1", "--scale", "0.01", "--runs", "2"};
@@ -228,7 +238,7 @@ TEST(BenchCli, IdleIsRunOnceAndOnlyIfNamed) {
     std::set<std::string> workloads;
     for (const CsvRow& row : csv(all.out)) workloads.insert(row.at("workload"));
     for (const std::string& name : kWorkloads)
-      EXPECT_EQ(workloads.contains(name), name != "idle" && !kNeedTwo.contains(name)) << name;
+      EXPECT_EQ(workloads.contains(name), !kOnce.contains(name) && !kNeedTwo.contains(name)) << name;
   }
 }
 
@@ -285,7 +295,7 @@ TEST(BenchCli, BeamRunsBesideUs) {
 
 // What one of them cannot do is no failure, and has no row of its.
 void expect_rows_beside(const std::string& peer, const std::set<std::string>& cannot) {
-  const Words all = {"bench", "all", "idle", "--csv", "--workers", "2", "--vs", peer};
+  const Words all = {"bench", "all", "idle", "idle-handlers", "--csv", "--workers", "2", "--vs", peer};
   const Ended ended = run(all + kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::set<std::string> ran;
@@ -297,12 +307,12 @@ void expect_rows_beside(const std::string& peer, const std::set<std::string>& ca
 
 TEST(BenchCli, BeamDoesWhatItCan) {
   if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
-  expect_rows_beside("beam", {});
+  expect_rows_beside("beam", {"idle-handlers"});
 }
 
 TEST(BenchCli, GoDoesWhatItCan) {
   if (!on_path("go")) GTEST_SKIP() << "no Go here";
-  expect_rows_beside("go", {"fanin-apart", "monitors", "selective"});
+  expect_rows_beside("go", {"fanin-apart", "monitors", "selective", "idle-handlers"});
 }
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {

@@ -238,7 +238,7 @@ class Bench {
   }
 
   Result run_ours(const Job& job, std::uint64_t n, Duration limit) {
-    if (job.which.workload->once) return run_idle(options_for(job), n, rest_of(n), limit);
+    if (job.which.workload->once) return run_idle(job.which, options_for(job), n, rest_of(n), limit);
     return bench::run_ours(runtime(job), job.which, n, limit);
   }
 

@@ -81,12 +81,13 @@ Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration l
   return std::unexpected(Failure{"unsupported", true});
 }
 
-Result run_idle(Options options, std::uint64_t n, Duration rest, Duration limit) {
+Result run_idle(const Case& which, Options options, std::uint64_t n, Duration rest, Duration limit) {
   constexpr std::uint64_t kMore = 1'024;  // than the idle ones
   options.max_processes = static_cast<std::uint32_t>(std::max<std::uint64_t>(options.max_processes, n + kMore));
   IdleRun run(n);
   Runtime runtime(std::move(options));
-  return run_in(runtime, false, limit, [&run, rest] { return idle(run, rest); });
+  const auto program = which.workload->name == "idle" ? &idle : &idle_handlers;
+  return run_in(runtime, false, limit, [&run, rest, program] { return program(run, rest); });
 }
 
 }  // namespace erlking::bench

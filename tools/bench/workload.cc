@@ -104,6 +104,12 @@ constexpr Workload kWorkloads[] = {
      Place::natural,
      {1'000'000, 1'000'000, 1'000'000},
      true},
+    {"idle-handlers",
+     "",
+     "1,000,000 handlers, processes without a stack of their own: the same, and what it takes to wake one at random",
+     Place::natural,
+     {1'000'000, 0, 0},
+     true},
 };
 
 }  // namespace

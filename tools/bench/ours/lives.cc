@@ -152,4 +152,44 @@ Outcome idle(IdleRun& run, Duration rest) {
           "natural"};
 }
 
+Outcome idle_handlers(IdleRun& run, Duration rest) {
+  struct Woken {};
+  struct Sleeper {
+    std::atomic<std::uint64_t>* left;
+    Pid root;
+    void handle(Message message) {
+      match(
+          message,
+          [&](Woken) {
+            if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) send(root, AllThere{});
+          },
+          [](Stop) { exit(reason::normal); });
+    }
+  };
+  const std::uint64_t n = run.pids.size();
+  Watch made;
+  made.start();
+  for (Pid& pid : run.pids) pid = spawn_handler(Sleeper{&run.left, self()});
+  made.stop();
+  const double bytes = resident_bytes() - run.bytes_before, cpu = cpu_ns();
+  sleep(rest);
+  const double percent = 100 * (cpu_ns() - cpu) / static_cast<double>(rest.count());
+  run.left.store(n, std::memory_order_relaxed);
+  std::uint64_t random = 1;
+  Watch woken;
+  woken.start();
+  for (std::uint64_t k = 0; k < n; ++k) {
+    random = random * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX
+    send(run.pids[(random >> 33) % n], Woken{}, kLimit);
+  }
+  receive(kPatience, [](AllThere) {});
+  woken.stop();
+  for (const Pid pid : run.pids) send(pid, Stop{}, kLimit);
+  return {{{"bytes_each", bytes / static_cast<double>(n)},
+           {"ns_per_spawn", made.ns_per(n)},
+           {"ns_per_wake", woken.ns_per(n)},
+           {"percent_cpu", percent}},
+          "natural"};
+}
+
 }  // namespace erlking::bench

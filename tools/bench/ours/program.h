@@ -105,5 +105,7 @@ struct IdleRun {
 };
 // As many idle processes as `run` has room for, for `rest`.
 Outcome idle(IdleRun& run, Duration rest);
+// The same with handlers, which are then woken at random.
+Outcome idle_handlers(IdleRun& run, Duration rest);
 
 }  // namespace erlking::bench
