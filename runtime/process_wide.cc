@@ -88,7 +88,10 @@ std::terminate_handler previous_terminate = nullptr;
       process->reason = current_exception_reason();
     }
   }
-  *reinterpret_cast<sched::ExceptionState*>(abi::__cxa_get_globals()) = {};  // given up with the stack
+  // Given up with the stack: what was caught, among it what brought us here, is destroyed.
+  auto& exceptions = *reinterpret_cast<sched::ExceptionState*>(abi::__cxa_get_globals());
+  while (exceptions.caught != nullptr) abi::__cxa_end_catch();
+  exceptions = {};
   finish_process(*process);
 }
 

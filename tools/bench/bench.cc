@@ -104,6 +104,7 @@ class Bench {
   // Another peer, which has done nothing before.
   bool start_fresh(Contender which, unsigned workers, const Workload& workload, const std::filesystem::path& cache) {
     const std::uint64_t n = operations(Case{&workload, workers}, which, options_.scale);
+    if (n == 0) return true;
     auto peer = Peer::start(which, workers, options_.peers_dir, cache, n);
     if (!peer) return complain(peer.error());
     pids_.push_back((*peer)->pid());
@@ -243,6 +244,7 @@ class Bench {
   }
 
   Result run_peer(const Job& job, std::uint64_t n, base::Nanos limit) {
+    if (n == 0) return std::unexpected(Failure{"unsupported", true});
     const auto& peers = job.which.workload->once ? fresh_ : peers_;
     return peers.at({job.column.contender, job.which.workers})->run(job.which, n, limit);
   }
