@@ -92,7 +92,8 @@ bool System::is_overfull() const noexcept {
     const std::uint64_t ends = deaths();
     const std::uint64_t begun = births();
     if (begun - ends <= table.max()) return false;
-    if (begun - deaths() > table.max()) return true;
+    const std::uint64_t later_ends = deaths();  // more than had begun, if many lives passed in between
+    if (begun > later_ends && begun - later_ends > table.max()) return true;
   }
   return true;
 }
