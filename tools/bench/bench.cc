@@ -25,8 +25,10 @@ namespace erlking::bench {
 
 namespace {
 
-constexpr double kWarmUp = 0.1;        // of a run's operations
-constexpr unsigned kRepeats = 3;       // of a disturbed run
+constexpr double kWarmUp = 0.1;   // of a run's operations
+constexpr unsigned kRepeats = 3;  // of a disturbed run
+// With `threads` a hop is a futex wake: so many times fewer operations, that a run takes about as long.
+constexpr std::uint64_t kThreadsAreSlower = 100, kAtLeast = 1'000;
 constexpr double kSeriousScale = 0.1;  // below it figures are not worth a neighbour's trouble
 
 // One case on one contender: what is run once a round.
@@ -223,7 +225,11 @@ class Bench {
 
   // Nothing: it failed, which has been said, or the contender cannot do it, and the job is dropped.
   std::optional<Outcome> run_once(Job& job, double share, Progress& progress) {
-    const std::uint64_t n = operations(job.which, job.column.contender, options_.scale * share);
+    std::uint64_t n = operations(job.which, job.column.contender, options_.scale * share);
+    if (job.column.contender == Contender::erlking && options_.schedulers[job.column.scheduler] == "threads" &&
+        !job.which.workload->is_latency()) {
+      n = std::max(n / kThreadsAreSlower, std::min(n, kAtLeast));
+    }
     const base::Nanos limit = static_cast<base::Nanos>(60e9 * std::max(1.0, options_.scale));
     Result result =
         job.column.contender == Contender::erlking ? run_ours(job, n, Duration(limit)) : run_peer(job, n, limit);
