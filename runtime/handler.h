@@ -14,7 +14,7 @@
 // handle() runs from its first instruction on a pooled stack, and may do all a process may: call, receive (what comes
 // meanwhile stays in the mailbox otherwise), sleep. While it waits it keeps that stack. What it does not take of a
 // message is destroyed when it returns. An exit, an exception that leaves it, a signal end the process; the object is
-// then destroyed, after the process's name is free and before its slot is. A handler has no end of its own: exit().
+// then destroyed, before its name is free and anybody is told. A handler has no end of its own: exit().
 //
 //   H1  At rest its sp is kStackless and the mailbox's waiting bit is set: a message makes it runnable as it would a
 //       process that receives. It is born so, unless it has a started(), which runs first of all in the new process.
