@@ -435,8 +435,10 @@ TEST_F(OutsideExhaustionTest, NoMoreProcessesLiveThanAllowedHoweverManySpawnAtOn
   options.workers = 4;
   options.max_processes = kMost;
   std::atomic<unsigned> alive{kSpawners}, most{0}, refused{0}, over{0};
+  std::atomic<bool> all_here{false};  // no spawner takes another's place, and all of them are alive when counted
   for (unsigned n = 0; n < kSpawners; ++n) {
-    ASSERT_TRUE(rt().spawn([&alive, &most, &refused, &over] {
+    ASSERT_TRUE(rt().spawn([&all_here, &alive, &most, &refused, &over] {
+      while (!all_here) sleep(100us);
       for (unsigned i = 0; i < scaled(2'000); ++i) {
         const auto made = try_spawn({.stack = kStressStack}, [&alive] {
           ++alive;
@@ -456,6 +458,7 @@ TEST_F(OutsideExhaustionTest, NoMoreProcessesLiveThanAllowedHoweverManySpawnAtOn
       ++over;
     }));
   }
+  all_here = true;
   ASSERT_TRUE(drive([&] { return rt().processes() == 0; }));
   EXPECT_EQ(over, kSpawners);
   EXPECT_GT(refused, 0u) << "the limit was never met";
