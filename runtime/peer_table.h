@@ -1,10 +1,11 @@
 // PeerTable: a process's links, or its monitors, or those who monitor it: key → record. Most processes have none or a
-// few: a flat array, searched backwards; beyond 16 an index beside it, so that a hundred thousand cost no more each.
-// Its process only. Adding may throw std::bad_alloc and then changes nothing.
+// few: a flat array, searched backwards; beyond 16 an index beside it, so that a hundred thousand cost no more each: a
+// few steps, counted in debug builds. Its process only. Adding may throw std::bad_alloc and then changes nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -12,9 +13,27 @@
 
 namespace erlking::detail {
 
-template <class Record>
+/// Entries that were compared, hashed or moved.
+struct StepCount {
+  std::uint64_t taken = 0;
+  void add(std::size_t steps) noexcept { taken += steps; }
+};
+struct NoStepCount {
+  void add(std::size_t) noexcept {}
+};
+#if defined(EK_DEBUG)
+using UsualStepCount = StepCount;
+#else
+using UsualStepCount = NoStepCount;
+#endif
+
+template <class Record, class Steps = UsualStepCount>
 class PeerTable {
  public:
+  PeerTable() = default;
+  PeerTable(const PeerTable&) = delete;  // the index counts here
+  PeerTable& operator=(const PeerTable&) = delete;
+
   struct Entry {
     explicit Entry(std::uint64_t given) noexcept : key(given) {}
     std::uint64_t key;
@@ -28,11 +47,14 @@ class PeerTable {
 
   /// A fresh record; `key` must not be in it. The reference holds until the next change.
   Record& add(std::uint64_t key) {
-    entries_.reserve(entries_.size() + 1 > entries_.capacity() ? entries_.size() * 2 + 2 : 0);
+    if (entries_.size() == entries_.capacity()) {
+      entries_.reserve(entries_.size() * 2 + 2);
+      steps_.add(entries_.size());
+    }
     if (index_ != nullptr) {
       index_->emplace(key, entries_.size());
     } else if (entries_.size() >= kFlat) {
-      auto index = std::make_unique<Index>();
+      auto index = std::make_unique<Index>(0, Hash{&steps_});
       for (std::size_t i = 0; i < entries_.size(); ++i) index->emplace(entries_[i].key, i);
       index->emplace(key, entries_.size());
       index_ = std::move(index);
@@ -54,6 +76,7 @@ class PeerTable {
     return true;
   }
 
+  const Steps& steps() const noexcept { return steps_; }
   std::size_t size() const noexcept { return entries_.size(); }
   bool empty() const noexcept { return entries_.empty(); }
   auto begin() noexcept { return entries_.begin(); }
@@ -61,11 +84,20 @@ class PeerTable {
   /// Moves all entries out, in the order they were added, but for those moved up by removals.
   std::vector<Entry> take_all() noexcept {
     index_.reset();
+    steps_.add(entries_.size());
     return std::exchange(entries_, {});
   }
 
  private:
-  using Index = std::unordered_map<std::uint64_t, std::size_t>;
+  // Asked for each entry the index passes on its way, and for each it moves as it grows.
+  struct Hash {
+    Steps* steps;
+    std::size_t operator()(std::uint64_t key) const noexcept {
+      steps->add(1);
+      return std::hash<std::uint64_t>{}(key);
+    }
+  };
+  using Index = std::unordered_map<std::uint64_t, std::size_t, Hash>;
   static constexpr std::size_t kFlat = 16, kNone = ~std::size_t{0};
 
   std::size_t position(std::uint64_t key) const noexcept {
@@ -74,6 +106,7 @@ class PeerTable {
       return it == index_->end() ? kNone : it->second;
     }
     for (std::size_t i = entries_.size(); i-- > 0;) {
+      steps_.add(1);
       if (entries_[i].key == key) return i;
     }
     return kNone;
@@ -81,6 +114,7 @@ class PeerTable {
 
   std::vector<Entry> entries_;
   std::unique_ptr<Index> index_;
+  [[no_unique_address]] mutable Steps steps_;
 };
 
 }  // namespace erlking::detail

@@ -228,5 +228,75 @@ TEST_F(CrowdTest, AHundredThousandLinksOfOneProcessTellEachOnce) {
   EXPECT_EQ(wrong, 0u);
 }
 
+#if EK_DEBUG  // else nothing is counted
+// What the tables of ties do for an operation is bounded, however many ties there are.
+class TieStepsTest : public CrowdTest {
+ protected:
+  static constexpr unsigned kTies = 100'000;
+  static constexpr std::uint64_t kStepsEach = 12;
+
+  TieStepsTest() { options.max_processes = kTies + 100; }
+
+  static void expect_few(const char* of, std::uint64_t steps, std::uint64_t operations) {
+    EXPECT_GE(steps, operations) << of << ": they are not counted";
+    EXPECT_LE(steps, kStepsEach * operations) << of;
+  }
+};
+
+struct AskSteps {
+  using Reply = std::uint64_t;
+};
+
+TEST_F(TieStepsTest, MonitorsAreMadeEndedAndFiredInAFewStepsEach) {
+  run([] {
+    const Pid watched = spawn([] {
+      for (;;) {
+        receive(forever,
+                [](AskSteps&, From<AskSteps> from) { from.reply(self_process().relations->watchers.steps().taken); });
+      }
+    });
+    std::unordered_set<MonitorRef> owed;
+    for (unsigned i = 0; i < kTies; ++i) owed.insert(monitor(watched));
+    while (owed.size() > kTies / 2) {
+      ASSERT_TRUE(demonitor(*owed.begin()));
+      owed.erase(owed.begin());
+    }
+    const auto steps = call(watched, AskSteps{}, forever);
+    ASSERT_TRUE(steps.has_value());
+    expect_few("the watched one's", *steps, kTies + kTies / 2);
+    exit(watched, spread());
+    for (; !owed.empty(); receive(10s, [&](Down& down) { owed.erase(down.ref); })) {
+    }
+    EXPECT_TRUE(self_process().relations->monitors.empty());
+    expect_few("the watcher's", self_process().relations->monitors.steps().taken, 2 * kTies);
+  });
+}
+
+struct Spoke {
+  Pid hub;
+  void started() const { link(hub); }
+  void handle(Message message) const {
+    match(message, [&](Leave) { unlink(hub); });
+  }
+};
+
+TEST_F(TieStepsTest, LinksAreMadeEndedAndFiredInAFewStepsEach) {
+  run([] {
+    trap_exit(true);
+    std::vector<Pid> spokes;
+    for (unsigned i = 0; i < kTies; ++i) spokes.push_back(spawn_handler({.mailbox = 1}, Spoke{self()}));
+    yield();  // there is one by then
+    const auto& links = self_process().relations->links;
+    while (links.size() != kTies) yield();
+    for (unsigned i = 0; i < kTies; i += 2) ASSERT_EQ(send(spokes[i], Leave{}), Delivery::queued);
+    while (links.size() != kTies / 2) yield();
+    for (const Pid spoke : spokes) exit(spoke, spread());
+    for (unsigned i = 0; i < kTies / 2; ++i) receive(10s, [](Exit& exit) { EXPECT_EQ(exit.reason, spread()); });
+    EXPECT_TRUE(links.empty());
+    expect_few("the hub's", links.steps().taken, 2 * kTies);
+  });
+}
+#endif
+
 }  // namespace
 }  // namespace erlking::testing
