@@ -20,7 +20,7 @@ void described(Pid to) {
 }
 
 TEST_F(SelfTest, Rule_8_5_ProcessInfoIsAPictureOfTheProcess) {
-  run([] {
+  run([own_worker = has_own_workers()] {
     const Monitored p =
         spawn_monitor({.name = "model", .mailbox = 5, .stack = 128 * 1024, .worker = 1}, described, self());
     for (int n = 0; n < 2; ++n) send(p.pid, Number{n}, 5s);
@@ -39,8 +39,12 @@ TEST_F(SelfTest, Rule_8_5_ProcessInfoIsAPictureOfTheProcess) {
     EXPECT_EQ(info->received, 2u);
     EXPECT_EQ(info->refused, 2u);
     EXPECT_TRUE(info->trap_exit);
-    EXPECT_EQ(info->worker, 1);
-    EXPECT_EQ(info->pinned_to, 1);
+    if (own_worker) {
+      EXPECT_NE(info->worker, process_info(self(), 5s)->worker);
+    } else {
+      EXPECT_EQ(info->worker, 1);
+    }
+    EXPECT_EQ(info->pinned_to, info->worker);
     EXPECT_GE(info->stack_bytes, 64u * 1024);
     EXPECT_LE(info->stack_bytes, 128u * 1024);
     EXPECT_EQ(info->links, std::vector{self()});
@@ -56,13 +60,13 @@ TEST_F(SelfTest, Rule_8_5_ProcessInfoIsAPictureOfTheProcess) {
 }
 
 TEST_F(SelfTest, Rule_8_5_AProcessThatAsksForItselfIsRunning) {
-  run([] {
+  run([own_worker = has_own_workers()] {
     const auto before = process_info(self(), 1s);
     ASSERT_TRUE(before.has_value());
     EXPECT_EQ(before->pid, self());
     EXPECT_EQ(before->status, Status::running);
     EXPECT_FALSE(before->trap_exit);
-    EXPECT_EQ(before->pinned_to, -1);
+    EXPECT_EQ(before->pinned_to, own_worker ? before->worker : -1);
     EXPECT_EQ(before->name, "");
     for (int i = 0; i < 3; ++i) yield();  // each gives a budget up
     EXPECT_GE(process_info(self(), 1s)->reductions, before->reductions + 3);

@@ -7,7 +7,8 @@
 //   TEST_P(StressTest, …)             // RuntimeMatrixTest: on 1, 2 and 4 workers, on a manual and the real clock,
 //                                     // and with a thread for each process
 //
-// ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run.
+// ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run; matrix tests, which say that
+// themselves, then have that one setting.
 //
 // On the manual clock (the default) run() moves time on whenever every process waits: a wait of five seconds takes
 // none.
@@ -62,6 +63,8 @@ class RuntimeTest : public ::testing::Test {
     if (const char* const scheduler = std::getenv("ERLKING_SCHEDULER")) made.scheduler = scheduler;
     return made;
   }();
+  /// Whether each process has a worker of its own; of them there are 2,000 at most.
+  bool has_own_workers() const { return options.scheduler == "threads"; }
   /// Set by tests that give stacks up in the middle (std::terminate): what those held is lost.
   bool may_leak = false;
 
@@ -177,9 +180,16 @@ inline std::string name_of_setting(const ::testing::TestParamInfo<Setting>& info
          std::to_string(info.param.workers) + (info.param.clock == ClockKind::manual ? "ManualClock" : "RealClock");
 }
 inline auto every_setting() {
-  return ::testing::Values(Setting{1, ClockKind::manual}, Setting{2, ClockKind::manual}, Setting{4, ClockKind::manual},
-                           Setting{1, ClockKind::real}, Setting{2, ClockKind::real}, Setting{4, ClockKind::real},
-                           Setting{1, ClockKind::manual, "threads"}, Setting{1, ClockKind::real, "threads"});
+  std::vector<Setting> settings;
+  if (const char* const scheduler = std::getenv("ERLKING_SCHEDULER")) {
+    settings.push_back({1, ClockKind::manual, scheduler});
+  } else {
+    for (const ClockKind clock : {ClockKind::manual, ClockKind::real}) {
+      for (const unsigned workers : {1u, 2u, 4u}) settings.push_back({workers, clock});
+      settings.push_back({1, clock, "threads"});
+    }
+  }
+  return ::testing::ValuesIn(settings);
 }
 
 class RuntimeMatrixTest : public RuntimeTest, public ::testing::WithParamInterface<Setting> {
