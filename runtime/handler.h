@@ -84,11 +84,13 @@ std::expected<Monitored, SpawnError> spawn_handler_in(System& system, const Spaw
 }
 
 template <class H>
-Monitored spawn_handler_or_exit(const SpawnOptions& options, Tie tie, const char* what, H&& handler) {
+Monitored spawn_handler_or_exit(const SpawnOptions& options, Tie tie, const char* what, H&& handler,
+                                MonitorOptions* monitor = nullptr) {
   Process& self = require_process(what);
   self.budget -= Process::kSpawnCost;
   self.checkpoint();
-  auto made = spawn_handler_in(*self.system, options, {.parent = &self, .tie = tie}, std::forward<H>(handler));
+  auto made = spawn_handler_in(*self.system, options, {.parent = &self, .tie = tie, .monitor = monitor},
+                               std::forward<H>(handler));
   if (!made) exit_for(made.error());
   return *made;
 }
@@ -121,6 +123,15 @@ template <class H>
 requires Handler<std::decay_t<H>> Monitored spawn_handler_monitor(const SpawnOptions& options, H&& handler) {
   return detail::spawn_handler_or_exit(options, detail::Tie::monitor, "spawn_handler_monitor",
                                        std::forward<H>(handler));
+}
+/// With options for the monitor, as spawn_monitor(): spawn_handler_monitor({}, {.tag = Job{7}}, Counter{}).
+template <class H>
+requires Handler<std::decay_t<H>> MonitoredAlias spawn_handler_monitor(const SpawnOptions& options,
+                                                                       MonitorOptions monitor, H&& handler) {
+  const bool with_alias = monitor.alias.has_value();
+  const Monitored made = detail::spawn_handler_or_exit(options, detail::Tie::monitor, "spawn_handler_monitor",
+                                                       std::forward<H>(handler), &monitor);
+  return {made.pid, made.ref, with_alias ? Alias{self_process().pid(), made.ref.id} : Alias{}};
 }
 /// The same with the default options.
 template <class H>

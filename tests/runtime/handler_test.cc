@@ -140,6 +140,47 @@ TEST_P(HandlerTest, IsLinkedLikeAnyOther) {
   });
 }
 
+struct Job {
+  int number;
+};
+struct Report {
+  To to;
+};
+struct Worker {
+  void handle(Message message) const {
+    match(
+        message, [](Report& report) { send(report.to, Token{1}); }, [](Leave& leave) { exit(leave.why); });
+  }
+};
+
+TEST_P(HandlerTest, Rule_4_11_IsMonitoredWithATagAndAnAlias) {
+  run([] {
+    for (int i = 0; i < 50; ++i) {
+      const MonitoredAlias p =
+          spawn_handler_monitor({.mailbox = 4}, {.alias = AliasKind::explicit_unalias, .tag = Job{i}}, Worker{});
+      send(p.pid, Leave{Reason("done")});
+      receive(10s, [&](DownAs<Job> down) {
+        EXPECT_EQ(down.tag.number, i);
+        EXPECT_EQ(down.ref, p.ref);
+        EXPECT_EQ(down.pid, p.pid);
+        EXPECT_EQ(down.reason, Reason("done"));
+      });
+      EXPECT_EQ(p.alias, (Alias{self(), p.ref.id}));
+      EXPECT_TRUE(unalias(p.alias));
+    }
+    const MonitoredAlias answers = spawn_handler_monitor({}, {.alias = AliasKind::reply_demonitor}, Worker{});
+    send(answers.pid, Report{answers.alias});
+    receive(10s, [](Token token) { EXPECT_EQ(token.n, 1); });
+    exit(answers.pid, reason::kill);
+    await_down(monitor(answers.pid));
+    EXPECT_TRUE(mailbox_empty()) << "the answer has ended the monitor";
+    const MonitoredAlias plain = spawn_handler_monitor({}, MonitorOptions{}, Worker{});
+    EXPECT_FALSE(plain.alias);
+    exit(plain.pid, reason::kill);
+    EXPECT_EQ(await_down(plain.ref), reason::killed);
+  });
+}
+
 TEST_P(HandlerTest, ANameThatIsTakenLeavesNothingBehind) {
   run([] {
     const Pid first = spawn_handler({.name = "it"}, LargeCounter{});
