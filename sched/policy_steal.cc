@@ -3,10 +3,10 @@
 //
 //   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
 //       sleeps.
-//   P2  It steals from a victim that is *stuck* (no dispatch for 10 µs, 100 in back-off, and it holds something): half
-//       of the ring, else what it holds privately, else its inbox. From a *persistent* one (ring >= 2 at every look
-//       for 50 µs, not in back-off): half of the ring. While stealing is *trusted* (it paid lately): from any ring, at
-//       once.
+//   P2  It steals from a victim that is *stuck* (for 10 µs, 100 in back-off, it dispatched nothing and put nothing into
+//       its ring, and it holds something): half of the ring, else what it holds privately, else its inbox. From a
+//       *persistent* one (ring >= 2 at every look for 50 µs, not in back-off): half of the ring. While stealing is
+//       *trusted* (it paid lately): from any ring, at once.
 //   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
 //       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
 //       moves what it has to the other. f < 0.25 for 20 such ticks in which others ran something, too: sharing
@@ -78,11 +78,11 @@ class StealPolicy final : public Policy {
  private:
   // What one searcher remembers of one victim between looks.
   struct Sight {
-    std::uint64_t dispatches = ~std::uint64_t{0};
-    Nanos since = 0;       // no dispatch seen since then
+    std::uint64_t progress = ~std::uint64_t{0};
+    Nanos since = 0;       // no progress seen since then
     Nanos ring_since = 0;  // ring >= 2 at every look since then; 0: it was not
     Nanos looked = 0;
-    bool slow = false;  // fewer than one dispatch per 2 µs between the last two looks
+    bool slow = false;  // less than one step of progress per 2 µs between the last two looks
   };
 
   Worker& home_of(Task& task) noexcept {
@@ -135,10 +135,10 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     const unsigned v = (worker.index() + i) % n;
     Worker& victim = scheduler_.worker(v);
     Sight& sight = sights[v];
-    const std::uint64_t dispatches = victim.dispatches();
-    if (dispatches != sight.dispatches) {
-      sight.slow = dispatches - sight.dispatches < static_cast<std::uint64_t>((now - sight.looked) / (2 * kMicro));
-      sight.dispatches = dispatches;
+    const std::uint64_t progress = victim.progress();
+    if (progress != sight.progress) {
+      sight.slow = progress - sight.progress < static_cast<std::uint64_t>((now - sight.looked) / (2 * kMicro));
+      sight.progress = progress;
       sight.since = now;
     } else {
       sight.slow = true;

@@ -58,6 +58,9 @@ class RunQueue {
     return tail - head > Capacity ? 0 : tail - head;
   }
 
+  /// Any thread; tasks ever pushed, modulo 2^32.
+  std::uint32_t pushed() const noexcept { return tail_.load(base::relaxed); }  // relaxed: a hint
+
  private:
   alignas(base::kCacheLine) typename Sync::template atomic<std::uint32_t> head_{0};  // owner and thieves
   alignas(base::kCacheLine) typename Sync::template atomic<std::uint32_t> tail_{0};  // owner

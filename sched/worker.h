@@ -126,6 +126,8 @@ class alignas(base::kCacheLine) Worker {
 
   // What a watcher may read of another worker, all hints.
   std::uint64_t dispatches() const noexcept { return dispatches_.load(base::relaxed); }
+  /// Grows with each dispatch and with each task that is put into the ring.
+  std::uint64_t progress() const noexcept { return dispatches() + ring_.pushed(); }
   std::uint32_t ring_size() const noexcept { return ring_.size(); }
   bool holds_any() const noexcept {
     return ring_.size() != 0 || slot_.load(base::relaxed) != nullptr || held_.load(base::relaxed) != 0 ||

@@ -583,6 +583,19 @@ TEST_P(LoneWorkerConformanceTest, AYieldLetsPinnedAndOthersGoFirst) {
   }
 }
 
+// Else a thief takes it for stuck.
+TEST_P(LoneWorkerConformanceTest, WhoLinesOthersUpMakesProgressWithoutASwitch) {
+  crew().start([&](Job& self) {
+    for (unsigned i = 0; i < 20; ++i) {
+      const std::uint64_t before = self.worker->progress(), dispatches = self.worker->dispatches();
+      crew().enqueue(crew().add([](Job&) {}));
+      EXPECT_GT(self.worker->progress(), before);
+      EXPECT_EQ(self.worker->dispatches(), dispatches);
+    }
+  });
+  expect_ended(21);
+}
+
 // After however many that each readied the next.
 TEST_P(LoneWorkerConformanceTest, AYieldLetsTheOneJustReadiedGoFirst) {
   std::uint64_t started = 0;
