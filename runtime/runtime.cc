@@ -185,7 +185,9 @@ Runtime::Runtime(Options options) : system_(std::make_unique<System>(std::move(o
   if (!system_->scheduler->start()) throw std::runtime_error("erlking: the system gives no threads for the workers");
 }
 
-Runtime::~Runtime() { stop(); }
+Runtime::~Runtime() {
+  if (!stop()) static_cast<void>(system_.release());  // its threads still use it
+}
 
 int Runtime::report_no_start(SpawnError error) {
   base::log(base::Level::error, "runtime", fmt::format("the first process could not be made: {}", to_string(error)));
@@ -333,7 +335,6 @@ bool Runtime::stop() {
     return true;
   });
   system.scheduler->abandon();
-  static_cast<void>(system_.release());  // its threads still use it
   return clean_;
 }
 

@@ -121,8 +121,9 @@ TEST(RuntimeEndTest, RuntimesEndWhileEverythingIsUnderWay) {
     auto town = std::make_shared<Town>();
     Runtime rt(options);
     for (unsigned i = 0; i < Town::kBusy; ++i) {
-      ASSERT_TRUE(rt.spawn({.mailbox = 4, .stack = kStressStack}, busy, std::shared_ptr(town), unsigned{i},
-                           std::uint64_t{round * 100 + i}, Tracked(town->alive)));
+      const auto made = rt.spawn({.mailbox = 4, .stack = kStressStack}, busy, std::shared_ptr(town), unsigned{i},
+                                 std::uint64_t{round * 100 + i}, Tracked(town->alive));
+      ASSERT_TRUE(made || made.error() == SpawnError::system_limit);  // the first of them may have filled it
     }
     std::atomic<bool> leave{false};
     std::thread visitors[] = {
