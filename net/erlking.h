@@ -13,4 +13,6 @@
 #include "runtime/self.h"     // IWYU pragma: export
 #include "runtime/send.h"     // IWYU pragma: export
 #include "runtime/spawn.h"    // IWYU pragma: export
+#include "runtime/server.h"   // IWYU pragma: export
+#include "runtime/sys.h"      // IWYU pragma: export
 #include "runtime/timer.h"    // IWYU pragma: export

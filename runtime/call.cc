@@ -1,5 +1,7 @@
 #include "runtime/call.h"
 
+#include "runtime/system.h"
+
 #include <exception>
 #include <new>
 
@@ -21,11 +23,18 @@ std::string_view to_string(CallFailure failure) noexcept {
       return "noconnection";
     case CallFailure::no_memory:
       return "no_memory";
+    case CallFailure::refused:
+      return "refused";
   }
   return "unknown";
 }
 
 namespace detail {
+
+base::Nanos exact_deadline(const Process& asker, const Bound& bound) noexcept {
+  if (bound.is_forever() || bound.is_absolute()) return bound.ns();
+  return base::after(asker.system->now(), bound.ns());
+}
 
 Reason reason_of_dropping() noexcept {
   const auto* const process = static_cast<const Process*>(sched::current());

@@ -29,6 +29,7 @@ enum class CallFailure : std::uint8_t {
   calling_self,  ///< would wait for itself
   noconnection,  ///< the node is not connected
   no_memory,     ///< no memory for the request
+  refused,       ///< the process would not do it: `why` tells (sys.h, supervisor.h)
 };
 /// Its name, as above.
 std::string_view to_string(CallFailure failure) noexcept;
@@ -36,17 +37,12 @@ std::string_view to_string(CallFailure failure) noexcept;
 /// What call() returns instead of a reply.
 struct CallError {
   CallFailure kind = CallFailure::timeout;  ///< which failure
-  Reason why = {};                          ///< of died: the exit reason, or `normal` if the request was just dropped
+  /// Of died: the exit reason, or `normal` if the request was just dropped. Of refused: what it says.
+  Reason why = {};
   friend bool operator==(const CallError&, const CallError&) = default;
 };
 
 namespace detail {
-
-/// Who waits for the answer of one request: the pid's slot and the number of its wait. Moves with the From.
-struct ReplyTo {
-  Process* asker = nullptr;  // a slot: valid for the runtime's life; the number decides
-  std::uint64_t number = 0;
-};
 
 /// The reason a From dropped here should give: the running process's, if it is coming to its end.
 Reason reason_of_dropping() noexcept;
@@ -63,7 +59,7 @@ class From {
   From() noexcept = default;
   /// For the runtime.
   explicit From(detail::ReplyTo to) noexcept : to_(to) {}
-  From(From&& other) noexcept : to_(std::exchange(other.to_, {})) {}
+  From(From&& other) noexcept : to_(other.to_) { other.forget(); }
   From& operator=(From&& other) noexcept {
     From(std::move(other)).swap(*this);
     return *this;
@@ -84,18 +80,23 @@ class From {
   }
   /// Whether it can still be answered: it has been neither answered nor moved away.
   explicit operator bool() const noexcept { return to_.asker != nullptr; }
+  /// When the caller gives up: what is answered later is answered for nobody. max(): never. To a process that is no
+  /// behaviour it is said as of its caller's worker's last look at the clock: early by as long as the caller computed.
+  Clock::time_point deadline() const noexcept { return base::to_time_point(to_.until); }
 
+  /// The same as the runtime counts it; kForever: never.
+  base::Nanos until() const noexcept { return to_.until; }
   /// For call(): whom to answer; and that nobody is to be answered.
   void aim(detail::ReplyTo to) noexcept { to_ = to; }
-  void forget() noexcept { to_ = {}; }  ///< see aim()
+  void forget() noexcept { to_.asker = nullptr; }  ///< see aim()
   void swap(From& other) noexcept { std::swap(to_, other.to_); }
 
  private:
   using Cell = std::expected<Reply, CallError>;
   template <class Write>
   bool answer(Write&& write) noexcept {
-    const detail::ReplyTo to = std::exchange(to_, {});
-    return to.asker != nullptr && detail::answer_ticket(*to.asker, to.number, write);
+    Process* const asker = std::exchange(to_.asker, nullptr);
+    return asker != nullptr && detail::answer_ticket(*asker, to_.number, write);
   }
 
   detail::ReplyTo to_;
@@ -128,8 +129,25 @@ class ReplyCell {
   alignas(Value) std::byte storage_[sizeof(Value)];
 };
 
+/// How a request travels: as a message, for which the mailbox must have room; or, what keeps a system in order, as a
+/// signal does: never refused, in no bound, in its place among what its sender sent (SEMANTICS 14.1, 14.6).
+enum class Lane : std::uint8_t { message, system };
+
+/// When a call made now gives up, by the clock.
+base::Nanos exact_deadline(const Process& asker, const Bound& bound) noexcept;
+/// The same for a call to `target`.
+inline base::Nanos call_deadline(Process& asker, Process& target, const Bound& bound) noexcept {
+  const bool exactly = asker.is_port() || bound.is_forever() || bound.is_absolute() ||
+                       target.tells_deadline.load(base::relaxed);  // relaxed: see there
+  if (exactly) [[unlikely]]
+    return exact_deadline(asker, bound);
+  return base::after(asker.worker->wheel().now(), bound.ns());
+}
+/// `bound`, but not beyond the deadline of the call that `self`, a behaviour, handles.
+Bound within_call(Process& self, const Bound& bound) noexcept;
+
 /// The whole of a call for `asker`, the running process or a port, to what a Target says.
-template <Request M>
+template <Lane lane = Lane::message, Request M>
 typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp, M&& request, const Bound& bound) {
   using Value = typename ReplyCell<M>::Value;
   const auto failed = [](CallFailure kind) { return Value(std::unexpect, CallError{kind, {}}); };
@@ -165,6 +183,8 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
   } catch (const std::bad_alloc&) {
     return failed(CallFailure::no_memory);
   }
+  if constexpr (lane == Lane::system) sent.item->flags &= static_cast<std::uint16_t>(~Item::kCounted);
+  const base::Nanos gives_up = call_deadline(asker, target, bound);
   Bound until = bound;
   for (bool first = true;; first = false) {
     {
@@ -177,9 +197,10 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
           if (!over && wait.revoke()) cell.drop();
         }
       } revoke{wait, cell};
-      sent.from().aim(ReplyTo{&asker, wait.number()});
-      const Push pushed =
-          asker.is_port() ? push_from_outside(system, target, sent.item, to) : push_from(asker, target, sent.item, to);
+      sent.from().aim(ReplyTo{&asker, wait.number(), gives_up});
+      const Push pushed = lane == Lane::system ? push_uncounted(system, sent.item, to)
+                          : asker.is_port()    ? push_from_outside(system, target, sent.item, to)
+                                               : push_from(asker, target, sent.item, to);
       if (pushed == Push::closed) return failed(CallFailure::noproc);
       if (pushed != Push::full) {
         sent.item = nullptr;
@@ -208,7 +229,21 @@ std::expected<typename M::Reply, CallError> call(const To& address, M request, B
   Process& self = require_process("call");
   self.checkpoint();
   const auto [to, stamp] = address.target(*self.system);
+  if (self.in_call) [[unlikely]]
+    bound = detail::within_call(self, bound);
   return detail::call_as(self, to, stamp, std::move(request), bound);
 }
+
+namespace detail {
+/// The same as a signal: what the verbs of behaviours are made of.
+template <Request M>
+std::expected<typename M::Reply, CallError> system_call(const char* what, const To& address, M request, Bound bound) {
+  Process& self = require_process(what);
+  self.checkpoint();
+  const auto [to, stamp] = address.target(*self.system);
+  if (self.in_call) bound = within_call(self, bound);
+  return call_as<Lane::system>(self, to, stamp, std::move(request), bound);
+}
+}  // namespace detail
 
 }  // namespace erlking

@@ -1,5 +1,6 @@
 #include "runtime/handler.h"
 
+#include "runtime/behaviour.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
@@ -20,7 +21,7 @@ struct Activation {
       Process& process;
       const After& after;
       ~DropState() {
-        if (after != After::ended) return;
+        if (after != After::ended || process.start->behaves) return;
         process.unwinding = true;
         drop_state(process);
       }
@@ -45,7 +46,8 @@ struct Activation {
           after = After::others_turn;
           return;
         }
-        p.start->handle(state_of(p), Message(p.take_out(&p.inbox_head)));
+        if (!p.start->handle(state_of(p), Message(p.take_out(&p.inbox_head)))) [[unlikely]]
+          return;
       }
       if (p.mailbox.has_any()) {
         p.deliver(true);
@@ -72,13 +74,18 @@ sched::Worker& serve_handler(Process& process) noexcept {
   } catch (...) {  // an escape becomes its exit reason
     if (!process.doomed) process.reason = current_exception_reason();
   }
-  sched::Worker& worker = *process.worker;  // it may have waited, and gone on elsewhere
   if (activation.after == After::ended) [[unlikely]] {
-    put_away(process);
-    worker.bury(process);
-    return worker;
+    if (process.start->behaves) {
+      put_away_behaviour(process, end_behaviour(process));
+    } else {
+      put_away(process);
+    }
+    sched::Worker& last = *process.worker;
+    last.bury(process);
+    return last;
   }
-  process.wake_waiters_if_any();  // D-B1: after the park
+  sched::Worker& worker = *process.worker;  // it may have waited, and gone on elsewhere
+  process.wake_waiters_if_any();            // D-B1: after the park
   process.stack_low = nullptr;
   if (activation.after == After::others_turn) {
     ++process.reductions;
@@ -91,7 +98,11 @@ sched::Worker& serve_handler(Process& process) noexcept {
 void give_up_handler(Process& process) noexcept {
   if (!process.doomed) process.reason = reason::system_limit;
   process.take_handed_over();
-  put_away(process);
+  if (process.start->behaves) {
+    put_away_behaviour(process, take_starter(process));
+  } else {
+    put_away(process);
+  }
   process.worker->bury(process);
 }
 

@@ -51,7 +51,10 @@ struct HandlerStart {
   static void run(void* state) {
     if constexpr (requires(H & handler) { handler.started(); }) static_cast<H*>(state)->started();
   }
-  static void handle(void* state, Message&& message) { static_cast<H*>(state)->handle(std::move(message)); }
+  static bool handle(void* state, Message&& message) {
+    static_cast<H*>(state)->handle(std::move(message));
+    return true;
+  }
   static constexpr bool starts = requires(H & handler) { handler.started(); };
   static constexpr Start start{type_name<H>(), starts ? &run : nullptr, &destroy_body<H>, &handle,
                                is_small_state<H> ? 0 : sizeof(H)};

@@ -19,12 +19,22 @@
 
 namespace erlking {
 
+/// What a message is to a behaviour (behaviour.h).
+enum class MessageKind : std::uint8_t {
+  plain,   ///< something sent
+  call,    ///< a request that wants a reply
+  exit,    ///< an Exit
+  system,  ///< a request to the runtime's part of a behaviour
+  idle,    ///< the tick of its idle timer
+};
+
 struct TypeInfo {
   std::uint64_t hash;  ///< of the name; 0: equal by address only (the type has no name another module could mean)
   std::string_view name;
   const std::type_info* id;   ///< tells local types of one name apart
   std::uint32_t body_offset;  ///< of the body in its Item, bytes
   void (*destroy)(void* body) noexcept;
+  MessageKind kind = MessageKind::plain;
 };
 
 namespace detail {
@@ -52,6 +62,9 @@ template <class T>
 void destroy_body(void* body) noexcept {
   std::destroy_at(static_cast<T*>(body));
 }
+
+template <class T>
+inline constexpr MessageKind kind_of = MessageKind::plain;
 
 }  // namespace detail
 
@@ -83,8 +96,12 @@ static_assert(sizeof(Item) == 32);
 /// What the runtime knows of T.
 template <class T>
 inline constexpr TypeInfo type_info_of{
-    detail::nameable(detail::type_name<T>()) ? detail::hash_name(detail::type_name<T>()) : 0, detail::type_name<T>(),
-    &typeid(T), Item::body_offset<T>, &detail::destroy_body<T>};
+    detail::nameable(detail::type_name<T>()) ? detail::hash_name(detail::type_name<T>()) : 0,
+    detail::type_name<T>(),
+    &typeid(T),
+    Item::body_offset<T>,
+    &detail::destroy_body<T>,
+    detail::kind_of<T>};
 
 namespace detail {
 /// Types are equal by address, else (across shared objects) by name; its hash says mostly no.
@@ -123,6 +140,10 @@ class Message {
   }
   /// The type's name as the compiler spells it; empty for an empty Message.
   std::string_view type_name() const noexcept { return item_ == nullptr ? std::string_view() : item_->type->name; }
+  /// What it is to a behaviour; of an empty Message: plain.
+  MessageKind kind() const noexcept { return item_ == nullptr ? MessageKind::plain : item_->type->kind; }
+  /// Where its body lies, whatever its type; for the runtime. Not of an empty Message.
+  void* body() noexcept { return item_->untyped_body(); }
   /// Whether it holds a message.
   explicit operator bool() const noexcept { return item_ != nullptr; }
   void swap(Message& other) noexcept { std::swap(item_, other.item_); }

@@ -1,6 +1,7 @@
 #include "runtime/process.h"
 
 #include "base/log.h"
+#include "runtime/behaviour.h"
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
@@ -422,17 +423,21 @@ bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept {
 }
 
 bool push_signal(System& system, Item* item, Pid to) noexcept {
-  Process& target = system.process(to);
   item->stamp = to.id;
+  return push_uncounted(system, item, to) != Push::closed;
+}
+
+Push push_uncounted(System& system, Item* item, Pid to) noexcept {
+  Process& target = system.process(to);
   switch (target.mailbox.push_signal(item, to.id)) {
     case Push::closed:
-      return false;
+      return Push::closed;
     case Push::woke:
       make_ready(target);
-      return true;
+      return Push::queued;
     default:
       if (target.ticket.wake_any()) make_ready(target);  // K5
-      return true;
+      return Push::queued;
   }
 }
 
@@ -775,7 +780,11 @@ void put_away(Process& process) noexcept {
 }
 
 void finish_process(Process& process) noexcept {
-  put_away(process);
+  if (process.start->behaves) [[unlikely]] {  // its stack was given up
+    put_away_behaviour(process, take_starter(process));
+  } else {
+    put_away(process);
+  }
   core_of(process).retire(process);
 }
 

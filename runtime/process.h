@@ -73,6 +73,20 @@ struct Waiter {
 void link_waiter(Process& target, Waiter& waiter) noexcept;
 void unlink_waiter(Process& target, Waiter& waiter) noexcept;
 
+/// Who waits for the answer of one request: the pid's slot, the number of its wait, and when it gives up. Moves with
+/// the From (call.h).
+struct ReplyTo {
+  Process* asker = nullptr;  // a slot: valid for the runtime's life; the number decides
+  std::uint64_t number = 0;
+  base::Nanos until = base::kForever;
+};
+
+/// Who waits for the start of a behaviour, and whether it said ignore_start() (behaviour.h U2).
+struct Starter {
+  ReplyTo to;
+  bool ignored = false;
+};
+
 /// What a select waits for beside messages (V2).
 enum class Nudge : std::uint8_t { none, armed, come };
 
@@ -116,8 +130,9 @@ struct Start {
   std::string_view name;       // the type's, as process_info shows it
   void (*run)(void* closure);  // the whole life; a handler's: what it does first, null: nothing
   void (*destroy)(void* closure) noexcept;
-  void (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
+  bool (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
   std::size_t state_bytes = 0;                               // of its block; 0: it lies in small_state
+  bool behaves = false;                                      // a behaviour (behaviour.h): handle() may say it has ended
 };
 
 namespace detail {
@@ -139,6 +154,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   using Inbox = Mailbox<base::Real, Item>;
 
   // --- what senders touch: one line with Task::sp, link, home ---
+  std::atomic<bool> tells_deadline{false};  // its calls say when their callers give up (behaviour.h)
   Inbox mailbox;
   std::atomic<detail::Waiter*> waiters{nullptr};  // head of the list of waiting senders
 
@@ -157,6 +173,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool begun : 1 = false;               // a handler: has been started
   bool stateless : 1 = false;           // a handler: its state is gone, or about to be
   bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
+  bool in_call : 1 = false;             // a behaviour: handles a call, whose deadline bounds its own
   std::uint8_t deferring = 0;           // DeferKill scopes
   detail::Nudge nudge{};                // a select's
   std::uint32_t received = 0;           // messages, modulo 2^32
@@ -311,6 +328,8 @@ extern __thread gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec
 
 /// Pushes a signal and wakes whom it wakes. False: closed: the caller keeps it.
 bool push_signal(System& system, Item* item, Pid to) noexcept;
+/// Pushes a message as a signal is: never refused for want of room. queued, or closed: the caller keeps it.
+Push push_uncounted(System& system, Item* item, Pid to) noexcept;
 /// The same; a receiver that is gone needs none. False: it was.
 bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept;
 

@@ -35,6 +35,14 @@ namespace detail {
 template <class M>
 struct Called;
 
+/// A request to the runtime's part of a behaviour names itself so.
+template <class M>
+concept ForTheSystem = requires {
+  requires M::for_the_system;
+};
+template <class M>
+inline constexpr MessageKind kind_of<Called<M>> = ForTheSystem<M> ? MessageKind::system : MessageKind::call;
+
 template <class T>
 struct signature : signature<decltype(&T::operator())> {};  // a clause names its message's type: it is no [](auto)
 template <class R, class... A>

@@ -34,6 +34,9 @@ struct Exit {
 
 namespace detail {
 
+template <>
+inline constexpr MessageKind kind_of<Exit> = MessageKind::exit;
+
 enum class SignalKind : std::uint16_t {
   link,        // from
   unlink,      // from, ref: the unlink's number

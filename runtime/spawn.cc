@@ -206,7 +206,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   const bool waits = handler && start.run == nullptr;  // H1
   process.start = &start;
   process.begun = waits;
-  process.stateless = process.unwinding = false;
+  process.stateless = process.unwinding = process.in_call = false;
+  process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.parent = parent == nullptr ? Pid{} : parent->pid();
   process.trapping = process.doomed = process.exiting = process.leaving = false;
   process.deferring = 0;

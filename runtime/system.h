@@ -30,7 +30,7 @@ class Core final : public sched::Worker {
 
   gc::Local heap;
   detail::SlotCache slots;
-  detail::TimerTable timers;  // started on this worker
+  detail::TimerTable timers;                         // started on this worker
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
 
   System& system() const noexcept { return system_; }

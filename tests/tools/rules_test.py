@@ -40,9 +40,9 @@ yet*.
 
 *Not yet.* Nothing here.
 
-## 9 to 13
+## 11 to 13
 
-**9.1** Not looked at.
+**11.1** Not looked at.
 
 ## 14. Last
 

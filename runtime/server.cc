@@ -1,0 +1,50 @@
+#include "runtime/server.h"
+
+#include "base/log.h"
+#include "runtime/system.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+namespace erlking {
+
+void Server::stop(Reason why) {
+  detail::Extras& extras = detail::require_behaviour("stop").extras();
+  extras.stopping = true;
+  extras.why = std::move(why);
+}
+
+void Server::timeout_after(Duration idle) {
+  detail::require_behaviour("timeout_after").extras().idle = idle.count() < 0 ? -1 : idle.count();
+}
+
+namespace detail {
+
+void add_continue(Item* item) {
+  item->flags = 0;
+  item->next = nullptr;
+  ItemPtr owned(item);
+  Extras& extras = require_behaviour("continue_with").extras();
+  *extras.next_end = owned.release();
+  extras.next_end = &item->next;
+}
+
+void terminate_if_stopping(Process& process, Behaviour& behaviour) noexcept {
+  Extras& extras = *behaviour.extras_if_any();
+  if (!extras.stopping) return;
+  process.reason = extras.why;
+  terminate_behaviour(process);
+  extras.why = process.reason;  // its own, or what ended terminate()
+}
+
+void handle_unknown(Message&& message) {
+  Process& self = self_process();
+  if (message.kind() == MessageKind::call) exit(Reason("unknown_request", message.type_name()));
+  base::log(base::Level::warning, "server",
+            fmt::format("{} {}: a message it does not handle: {}", to_string(self.pid()), self.start->name,
+                        message.type_name()));
+}
+
+}  // namespace detail
+}  // namespace erlking
