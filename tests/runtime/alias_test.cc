@@ -497,7 +497,7 @@ TEST_F(AliasTest, ARequestThatIsDroppedAnswersDiedAtOnce) {
 TEST_F(AliasTest, ADroppedMessagesDestructorMaySendAndItsWaitsEndAtOnce) {
   run([] {
     const Pid me = self();
-    const Pid other = spawn(idle_forever);
+    const Pid other = spawn(wait_forever);
     const Alias mine = alias();
     send(self(), Number{1});
     look();  // something that lies in the mailbox meanwhile

@@ -233,7 +233,7 @@ TEST_F(CrowdTest, AHundredThousandLinksOfOneProcessTellEachOnce) {
 // What the tables of ties do for an operation is bounded, however many ties there are.
 class TieStepsTest : public CrowdTest {
  protected:
-  static constexpr unsigned kTies = 100'000;
+  static constexpr unsigned kTies = kSanitized ? 10'000 : 100'000;
   static constexpr std::uint64_t kStepsEach = 12;
 
   TieStepsTest() { options.max_processes = kTies + 100; }
