@@ -158,8 +158,8 @@ bool handle_specially(Process& process, Behaviour& behaviour, Message&& message)
     static_cast<SystemRequest*>(called)->act(called, process, behaviour);
     return behaviour.extras_if_any() == nullptr || go_on(process, behaviour);
   }
-  if (message.kind() == MessageKind::exit && process.trapping && behaviour.has_parent()) {  // SEMANTICS 10.11
-    if (auto* const exit = message.get<Exit>(); exit->from == process.parent) {
+  if (message.kind() == MessageKind::exit) {
+    if (auto* const exit = message.get<Exit>(); is_from_parent(process, behaviour, *exit)) {
       process.reason = exit->reason;
       return false;
     }
@@ -167,6 +167,12 @@ bool handle_specially(Process& process, Behaviour& behaviour, Message&& message)
   if (extras != nullptr) extras->idle = -1;
   type_of(process).dispatch(behaviour, std::move(message));
   return behaviour.extras_if_any() == nullptr || go_on(process, behaviour);
+}
+
+bool is_from_parent(const Process& process, const Behaviour& behaviour, const Exit& exit) noexcept {
+  if (!process.trapping) return false;
+  if (!exit.from) return process.system->stopping.load(base::relaxed);  // relaxed: the signal came after it was set
+  return behaviour.has_parent() && exit.from == process.parent;
 }
 
 Bound within_call(Process& self, const Bound& bound) noexcept {
@@ -216,10 +222,10 @@ Starter end_behaviour(Process& process) noexcept {
 
 // --- the starter's side ----------------------------------------------------------------------------------------------
 
-StartError Launch::refused(SpawnError error, const SpawnOptions& options) const {
+StartError start_error(const System& system, SpawnError error, const SpawnOptions& options) {
   switch (error) {
     case SpawnError::name_taken:
-      return {StartFailure::already_started, {}, self_.system->whereis(options.name).value_or(Pid{})};
+      return {StartFailure::already_started, {}, system.whereis(options.name).value_or(Pid{})};
     case SpawnError::bad_options:
       return {StartFailure::bad_options};
     case SpawnError::stopping:
@@ -233,7 +239,7 @@ StartError Launch::refused(SpawnError error, const SpawnOptions& options) const 
 std::expected<Monitored, StartError> Launch::complete(Birth& birth, const SpawnOptions& options, const Start& start,
                                                       Tie tie) {
   const auto made = complete_spawn(birth, options, start, {.parent = &self_, .tie = tie});
-  if (!made) return std::unexpected(refused(made.error(), options));
+  if (!made) return std::unexpected(start_error(*self_.system, made.error(), options));
   while (wait_.wait() == TicketWait::Ended::opened) {
   }
   if (!wait_.revoke()) return give_up(*made, tie);

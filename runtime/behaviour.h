@@ -145,6 +145,10 @@ inline const BehaviourType& type_of(const Process& process) noexcept {
 /// The running process's; throws std::logic_error if it is no behaviour.
 Behaviour& require_behaviour(const char* what);
 
+/// Whether `exit` ends the behaviour: its parent has ended (SEMANTICS 10.11), or the runtime is coming to its end, and
+/// that is every behaviour's parent then. Only of one that traps exits.
+bool is_from_parent(const Process& process, const Behaviour& behaviour, const Exit& exit) noexcept;
+
 /// A request to the system's part of any behaviour (sys.h): `act` handles the Called<M> whose request begins with it.
 struct SystemRequest {
   static constexpr bool for_the_system = true;
@@ -198,9 +202,13 @@ struct BehaviourCode {
   }
   static constexpr std::size_t bytes =
       std::max(place_in_block<S> + sizeof(S), place_in_block<Opening<A...>> + sizeof(Opening<A...>));
+  static constexpr bool supervises = requires { requires S::supervises; };
   static constexpr BehaviourStart start{
-      {type_name<S>(), &begin_behaviour, &destroy, &handle, bytes, true}, &type, &construct};
+      {type_name<S>(), &begin_behaviour, &destroy, &handle, bytes, true, supervises}, &type, &construct};
 };
+
+/// What a process that could not be made is to who wanted to start it.
+StartError start_error(const System& system, SpawnError error, const SpawnOptions& options);
 
 /// One start, as its starter sees it: the wait, and the cell its answer is written to.
 class Launch {
@@ -209,8 +217,6 @@ class Launch {
   Launch(Process& self, const Bound& bound) noexcept : self_(self), wait_(self, bound, &answer_) {}
 
   ReplyTo reply_to() const noexcept { return {&self_, wait_.number()}; }
-  /// There is no process: why.
-  StartError refused(SpawnError error, const SpawnOptions& options) const;
   /// Makes the process and waits until it is ready or dead, or the bound has passed.
   std::expected<Monitored, StartError> complete(Birth& birth, const SpawnOptions& options, const Start& start, Tie tie);
 
@@ -249,7 +255,7 @@ std::expected<Monitored, StartError> start_behaviour(const char* what, Tie tie, 
                 "a behaviour and its arguments are aligned to 64 bytes at most");
   Launch launch(self, bound);
   Birth birth = begin_spawn_handler(*self.system, options, Code::start);
-  if (birth.process == nullptr) return std::unexpected(launch.refused(birth.error, options));
+  if (birth.process == nullptr) return std::unexpected(start_error(*self.system, birth.error, options));
   auto* const behaviour = static_cast<Behaviour*>(birth.closure);
   Begin* const opening = in_block<Begin>(*behaviour);
   try {

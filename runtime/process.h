@@ -132,7 +132,8 @@ struct Start {
   void (*destroy)(void* closure) noexcept;
   bool (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
   std::size_t state_bytes = 0;                               // of its block; 0: it lies in small_state
-  bool behaves = false;                                      // a behaviour (behaviour.h): handle() may say it has ended
+  bool behaves = false;     // a behaviour (behaviour.h): handle() may say it has ended
+  bool supervises = false;  // a supervisor: ends its children in order
 };
 
 namespace detail {
@@ -155,6 +156,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 
   // --- what senders touch: one line with Task::sp, link, home ---
   std::atomic<bool> tells_deadline{false};  // its calls say when their callers give up (behaviour.h)
+  std::atomic<bool> supervises{false};      // a supervisor; read by who stops the runtime, as its children's parent is
   Inbox mailbox;
   std::atomic<detail::Waiter*> waiters{nullptr};  // head of the list of waiting senders
 

@@ -211,6 +211,28 @@ bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_
   return detail::send_or_drop(system, std::move(signal), to);
 }
 
+// Whether its supervisor will end it.
+bool is_supervised(const System& system, Process& process) noexcept {
+  const Pid parent{std::atomic_ref(process.parent.id).load(base::relaxed)};  // relaxed: an outdated one is closed
+  if (!parent) return false;
+  Process& by = system.process(parent);
+  return by.supervises.load(base::relaxed) && by.mailbox.is_open(parent.id);  // relaxed: as above
+}
+
+// Says in the log who has not ended, the first few by name.
+void log_unstopped(const System& system, base::Level level, const std::vector<Pid>& unstopped, std::string_view what) {
+  constexpr std::size_t kNamed = 10;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(unstopped.size(), kNamed); ++i) {
+    const std::string name = system.registry.name_of(unstopped[i]);
+    names += fmt::format("{}{}{}{}", i == 0 ? "" : ", ", to_string(unstopped[i]), name.empty() ? "" : " ", name);
+  }
+  if (unstopped.size() > kNamed) names += fmt::format(" and {} more", unstopped.size() - kNamed);
+  base::log(
+      level, "runtime",
+      fmt::format("{} process{} did not {}: {}", unstopped.size(), unstopped.size() == 1 ? "" : "es", what, names));
+}
+
 // An exit signal from stop(), which processes that hold all the memory must not keep from its work: the bound on the
 // heap is raised, by as much as the next few hundred signals take. False: somebody was quicker and had it, or the
 // system has no more.
@@ -307,12 +329,21 @@ bool Runtime::stop() {
     if (now >= round_at) {  // those being born at the first round are told in a later one
       if (!killing && now - began > limit / 2) {
         killing = true;
+        in_order_ = false;
         told.clear();
+        std::vector<Pid> late;
+        for_each([&](std::uint32_t, Pid pid) {
+          late.push_back(pid);
+          return true;
+        });
+        const auto what = fmt::format("end within {} ms of being told to; killed now", limit / 2'000'000);
+        if (!late.empty()) log_unstopped(system, base::Level::warning, late, what);
       }
       try {
         for_each([&](std::uint32_t slot, Pid pid) {
           std::uint64_t& seen = told[slot];
           if (seen == pid.id) return true;
+          if (!killing && is_supervised(system, system.table.slot(slot))) return true;
           if (!tell_of_stop(system, pid, killing ? reason::kill : reason::shutdown)) return false;
           seen = pid.id;
           return true;
@@ -328,12 +359,13 @@ bool Runtime::stop() {
     return clean_;
   }
   clean_ = false;
+  std::vector<Pid> left;
   for_each([&](std::uint32_t, Pid pid) {
-    base::log(base::Level::error, "runtime",
-              fmt::format("{} {} did not stop in {} ms: it reaches no safe point; its worker is abandoned",
-                          to_string(pid), system.registry.name_of(pid), limit / 1'000'000));
+    left.push_back(pid);
     return true;
   });
+  log_unstopped(system, base::Level::error, left,
+                fmt::format("stop in {} ms, for want of a safe point; its worker is abandoned", limit / 1'000'000));
   system.scheduler->abandon();
   return clean_;
 }

@@ -4,6 +4,9 @@
 //   int main(int argc, char** argv) {
 //     return Runtime(Options::from(argc, argv)).run([] { … });   // the first process; when it ends the rest is stopped
 //   }
+//   int main(int argc, char** argv) {
+//     return Runtime(Options::from(argc, argv)).run(root);       // a Supervisor::Spec: until SIGTERM or SIGINT
+//   }
 #pragma once
 
 #include "runtime/call.h"
@@ -11,6 +14,7 @@
 #include "runtime/options.h"
 #include "runtime/send.h"
 #include "runtime/spawn.h"
+#include "runtime/supervisor.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
 
@@ -38,6 +42,21 @@ struct RuntimeStats {
   sched::StackStats stacks;        ///< where processes run
 };
 
+/// How a program runs a tree of supervisors.
+struct RootOptions {
+  /// SIGTERM and SIGINT stop the tree; a second one ends the program at once. They are as before afterwards.
+  bool signals = true;
+  /// Of the root supervisor: its name.
+  SpawnOptions spawn = {};
+};
+
+/// How Runtime::run() of a tree has ended; the exit status for main to return.
+enum ExitStatus : int {
+  kInOrder = 0,      ///< stopped in order, as asked; or the root ended by itself, and not abnormally
+  kRootFailed = 1,   ///< the root did not start, gave up after too many restarts, or ended abnormally
+  kNotInOrder = 3,   ///< some did not end within half of Options.stop and were killed, or could not be: see the log
+};
+
 /// Scheduler, heap and processes. Its members are for threads that are no process, any number at once.
 class Runtime {
  public:
@@ -58,6 +77,10 @@ class Runtime {
     if (!ended) return report_no_start(ended.error());
     return finish(ended->value_or(reason::normal));
   }
+
+  /// Runs a tree of supervisors (docs/supervision.md) until the root ends or a signal comes, then stops everything as
+  /// stop() does. Blocks this thread. Once; with signals by one runtime at a time, else std::logic_error.
+  ExitStatus run(SupervisorSpec root, const RootOptions& options = {});
 
   /// Spawns from outside.
   template <class F, class... Args>
@@ -154,8 +177,9 @@ class Runtime {
   /// The runtime's time.
   Clock::time_point now() const;
 
-  /// Ends everything: an exit signal `shutdown` to every process, after half of Options.stop `kill`, at its end the
-  /// names of those that never reached a safe point in the log. True: all have ended.
+  /// Ends everything: an exit signal `shutdown` to every process but the children of supervisors, whom those end in
+  /// order; after half of Options.stop `kill` to all that are left. The log names these, and at the end those that
+  /// never reached a safe point. True: all have ended.
   bool stop();
 
   /// A picture of it.
@@ -179,6 +203,7 @@ class Runtime {
   std::unique_ptr<System> system_;
   bool stopped_ = false;
   bool clean_ = true;
+  bool in_order_ = true;  // nobody had to be killed
 };
 
 }  // namespace erlking

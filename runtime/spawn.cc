@@ -208,7 +208,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = false;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
-  process.parent = parent == nullptr ? Pid{} : parent->pid();
+  process.supervises.store(start.supervises, base::relaxed);    // relaxed: as above, to who stops the runtime
+  std::atomic_ref(process.parent.id).store(parent == nullptr ? 0 : parent->pid().id, base::relaxed);  // as above
   process.trapping = process.doomed = process.exiting = process.leaving = false;
   process.deferring = 0;
   process.received = 0;

@@ -22,7 +22,7 @@ Message next_for_the_system(Process& process, const Behaviour& behaviour) {
   const auto heeds = [&](Item* item) {
     if (item->type->kind == MessageKind::system) return true;
     const Exit* const exit = item_as<Exit>(item);
-    return exit != nullptr && process.trapping && behaviour.has_parent() && exit->from == process.parent;
+    return exit != nullptr && is_from_parent(process, behaviour, *exit);
   };
   process.settle();
   ReceiveWait wait(process, forever);
