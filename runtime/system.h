@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "gc/gc.h"
+#include "runtime/group_table.h"
 #include "runtime/options.h"
 #include "runtime/process.h"
 #include "runtime/process_table.h"
@@ -65,6 +66,7 @@ struct System {
   sched::StackPool stacks;
   detail::ProcessTable table;
   detail::Registry registry;
+  detail::GroupTable groups;
   std::unique_ptr<sched::Scheduler> scheduler;
   std::string error;                  // why it cannot be used; empty: it can
   std::atomic<bool> stopping{false};  // no more spawns

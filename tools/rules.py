@@ -7,7 +7,7 @@ sentences marked *not yet* or *none* needs no test; a rule of nothing else needs
 import re
 
 RULES = 'docs/semantics.md'
-SECTIONS = [*range(1, 11), 12, 14]  # 11 and 13 are not there yet
+SECTIONS = range(1, 15)
 
 SECTION = re.compile(r'^## (\d+)\b.*$', re.M)
 RULE = re.compile(r'^\*\*(\d+\.\d+)\*\* ', re.M)
