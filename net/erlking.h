@@ -8,6 +8,7 @@
 #include "runtime/exit.h"        // IWYU pragma: export
 #include "runtime/groups.h"      // IWYU pragma: export
 #include "runtime/handler.h"     // IWYU pragma: export
+#include "runtime/handles.h"     // IWYU pragma: export
 #include "runtime/monitor.h"     // IWYU pragma: export
 #include "runtime/receive.h"     // IWYU pragma: export
 #include "runtime/runtime.h"     // IWYU pragma: export

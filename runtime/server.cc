@@ -1,11 +1,6 @@
 #include "runtime/server.h"
 
-#include "base/log.h"
 #include "runtime/system.h"
-
-#include <fmt/format.h>
-
-#include <string>
 
 namespace erlking {
 
@@ -36,14 +31,6 @@ void terminate_if_stopping(Process& process, Behaviour& behaviour) noexcept {
   process.reason = extras.why;
   terminate_behaviour(process);
   extras.why = process.reason;  // its own, or what ended terminate()
-}
-
-void handle_unknown(Message&& message) {
-  Process& self = self_process();
-  if (message.kind() == MessageKind::call) exit(Reason("unknown_request", message.type_name()));
-  base::log(base::Level::warning, "server",
-            fmt::format("{} {}: a message it does not handle: {}", to_string(self.pid()), self.start->name,
-                        message.type_name()));
 }
 
 }  // namespace detail
