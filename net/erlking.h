@@ -1,22 +1,23 @@
 // Everything a program needs: processes, messages, links, monitors, calls, timeouts. `#include <erlking/erlking.h>`.
 #pragma once
 
-#include "gc/gc.h"               // IWYU pragma: export
-#include "runtime/alias.h"       // IWYU pragma: export
-#include "runtime/call.h"        // IWYU pragma: export
-#include "runtime/child.h"       // IWYU pragma: export
-#include "runtime/exit.h"        // IWYU pragma: export
-#include "runtime/groups.h"      // IWYU pragma: export
-#include "runtime/handler.h"     // IWYU pragma: export
-#include "runtime/handles.h"     // IWYU pragma: export
-#include "runtime/monitor.h"     // IWYU pragma: export
-#include "runtime/receive.h"     // IWYU pragma: export
-#include "runtime/runtime.h"     // IWYU pragma: export
-#include "runtime/select.h"      // IWYU pragma: export
-#include "runtime/self.h"        // IWYU pragma: export
-#include "runtime/send.h"        // IWYU pragma: export
-#include "runtime/server.h"      // IWYU pragma: export
-#include "runtime/spawn.h"       // IWYU pragma: export
-#include "runtime/supervisor.h"  // IWYU pragma: export
-#include "runtime/sys.h"         // IWYU pragma: export
-#include "runtime/timer.h"       // IWYU pragma: export
+#include "gc/gc.h"                  // IWYU pragma: export
+#include "runtime/alias.h"          // IWYU pragma: export
+#include "runtime/call.h"           // IWYU pragma: export
+#include "runtime/child.h"          // IWYU pragma: export
+#include "runtime/exit.h"           // IWYU pragma: export
+#include "runtime/groups.h"         // IWYU pragma: export
+#include "runtime/handler.h"        // IWYU pragma: export
+#include "runtime/handles.h"        // IWYU pragma: export
+#include "runtime/monitor.h"        // IWYU pragma: export
+#include "runtime/receive.h"        // IWYU pragma: export
+#include "runtime/runtime.h"        // IWYU pragma: export
+#include "runtime/select.h"         // IWYU pragma: export
+#include "runtime/self.h"           // IWYU pragma: export
+#include "runtime/send.h"           // IWYU pragma: export
+#include "runtime/server.h"         // IWYU pragma: export
+#include "runtime/spawn.h"          // IWYU pragma: export
+#include "runtime/state_machine.h"  // IWYU pragma: export
+#include "runtime/supervisor.h"     // IWYU pragma: export
+#include "runtime/sys.h"            // IWYU pragma: export
+#include "runtime/timer.h"          // IWYU pragma: export

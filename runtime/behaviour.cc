@@ -139,6 +139,7 @@ void begin_behaviour(void* state) {
     behaviour.set_deadline(base::kForever);
     answer_starter(starting.starter, Launch::Answer::Kind::ready, reason::normal);
   }
+  if (const auto started = type_of(self).started; started != nullptr) started(behaviour);
   if (behaviour.extras_if_any() != nullptr && !go_on(self, behaviour)) throw_exit(self, self.reason);
 }
 

@@ -1,6 +1,7 @@
 // Behaviours: processes whose loop is the runtime's and whose content is a class of the user's — servers (server.h),
-// state machines, supervisors. This is what they share: OTP's proc_lib and the loop of its gen modules (SEMANTICS §9,
-// §10). A behaviour is a handler (handler.h): at rest it is its control block and one block of the message heap.
+// state machines (state_machine.h), supervisors. This is what they share: OTP's proc_lib and the loop of its gen
+// modules (SEMANTICS §9, §10). A behaviour is a handler (handler.h): at rest it is its control block and one block of
+// the message heap.
 //
 //   U1  The block holds a Behaviour, then the user's object; until that is constructed, who waits for the start and the
 //       arguments lie in its place. The object is constructed in the new process, by the first thing it does.
@@ -74,6 +75,7 @@ struct BehaviourType {
   void (*dispatch)(Behaviour& behaviour, Message&& message);      // one message of the class's
   void (*terminate)(Behaviour& behaviour, const Reason& reason);  // null: the class has none
   void* (*object)(Behaviour& behaviour) noexcept;
+  void (*started)(Behaviour& behaviour) = nullptr;  // first of all, the start has been answered; null: nothing
 };
 
 /// A Start for each class and the types of its arguments.
@@ -113,6 +115,11 @@ class Behaviour {
     return *extras_;
   }
   Extras* extras_if_any() const noexcept { return extras_; }
+  /// When the callback returns it ends.
+  void stop(Reason why) {
+    extras().stopping = true;
+    extras().why = std::move(why);
+  }
   Phase phase() const noexcept { return phase_; }
   void set_phase(Phase phase) noexcept { phase_ = phase; }
   bool has_object() const noexcept { return phase_ >= Phase::running; }

@@ -40,7 +40,7 @@ Reason reason_of_dropping() noexcept {
   const auto* const process = static_cast<const Process*>(sched::current());
   if (process == nullptr) return reason::normal;
   if (process->exiting || process->doomed) return process->reason;
-  if (std::uncaught_exceptions() == 0) return reason::normal;
+  if (std::uncaught_exceptions() == 0) return process->unwinding ? process->reason : reason::normal;
   // Unwinding: by exit(), whose reason is known, or by an exception, whose reason the bottom catch will make.
   if (process->leaving) return process->reason;
   try {

@@ -24,7 +24,7 @@ namespace erlking {
 enum class CallFailure : std::uint8_t {
   timeout,       ///< the bound passed; the request may still be executed, its reply vanishes
   noproc,        ///< nobody there
-  full,          ///< the mailbox stayed full until the bound passed: the request was not delivered
+  full,          ///< the mailbox stayed full until the bound passed, or a state machine may postpone no more
   died,          ///< the process ended, or let go of the request, without a reply: `why` tells its reason
   calling_self,  ///< would wait for itself
   noconnection,  ///< the node is not connected

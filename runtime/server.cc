@@ -2,13 +2,11 @@
 
 #include "runtime/system.h"
 
+#include <utility>
+
 namespace erlking {
 
-void Server::stop(Reason why) {
-  detail::Extras& extras = detail::require_behaviour("stop").extras();
-  extras.stopping = true;
-  extras.why = std::move(why);
-}
+void Server::stop(Reason why) { detail::require_behaviour("stop").stop(std::move(why)); }
 
 void Server::timeout_after(Duration idle) {
   detail::require_behaviour("timeout_after").extras().idle = idle.count() < 0 ? -1 : idle.count();

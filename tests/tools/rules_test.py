@@ -40,9 +40,9 @@ yet*.
 
 *Not yet.* Nothing here.
 
-## 11 to 13
+## 12 and 13
 
-**11.1** Not looked at.
+**12.1** Not looked at.
 
 ## 14. Last
 
