@@ -50,5 +50,12 @@ Reason reason_of_dropping() noexcept {
   }
 }
 
+bool push_answer(Process& asker, Item* item) noexcept {
+  const Pid to{std::exchange(item->stamp, static_cast<AnswerHead*>(item->untyped_body())->ref)};  // A1
+  if (push_uncounted(*asker.system, item, to) != Push::closed) return true;
+  drop_item(item);
+  return false;
+}
+
 }  // namespace detail
 }  // namespace erlking

@@ -47,6 +47,17 @@ namespace detail {
 /// The reason a From dropped here should give: the running process's, if it is coming to its end.
 Reason reason_of_dropping() noexcept;
 
+/// An answer that is a message (request.h Q1): which request's.
+struct AnswerHead {
+  std::uint64_t ref;
+};
+template <class M>
+struct Answer : AnswerHead {
+  std::expected<typename M::Reply, CallError> value{std::unexpect};  // until it is answered: nothing
+};
+/// Sends an Answer, taken over, to `asker`. False: it is gone.
+bool push_answer(Process& asker, Item* item) noexcept;
+
 }  // namespace detail
 
 /// The right to answer one call, once; from any process of the runtime. Dropped unanswered it answers `died`.
@@ -68,7 +79,8 @@ class From {
     if (to_.asker != nullptr) fail(CallError{CallFailure::died, detail::reason_of_dropping()});
   }
 
-  /// Answers; a second time, or too late: nothing happens, and false is returned.
+  /// Answers; a second time, or too late: nothing happens, and false is returned. To a request that is not a call
+  /// (request.h) too late means that who sent it has ended: it gives a request up without telling.
   bool reply(Reply value) noexcept {
     static_assert(std::is_nothrow_move_constructible_v<Reply>,
                   "a Reply must be movable without throwing: it is moved while the caller waits");
@@ -96,7 +108,16 @@ class From {
   template <class Write>
   bool answer(Write&& write) noexcept {
     Process* const asker = std::exchange(to_.asker, nullptr);
-    return asker != nullptr && detail::answer_ticket(*asker, to_.number, write);
+    return asker != nullptr && (detail::answer_ticket(*asker, to_.number, write) || answer_by_message(*asker, write));
+  }
+  template <class Write>
+  [[gnu::noinline]] bool answer_by_message(Process& asker, Write& write) noexcept {
+    Item* const item = to_.message();
+    if (item == nullptr) return false;
+    auto& value = item->template body<detail::Answer<M>>()->value;
+    std::destroy_at(&value);
+    write(&value);
+    return detail::push_answer(asker, item);
   }
 
   detail::ReplyTo to_;

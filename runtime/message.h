@@ -82,6 +82,7 @@ struct Item {
   static constexpr std::uint16_t kCounted = 1;  // takes a place in the bound: gives it back when it leaves
   static constexpr std::uint16_t kTimed = 2;    // a timer's: takes one of the places for timers instead (timer.h TM5)
   static constexpr std::uint16_t kDown = 4;     // its body begins with a Down (monitor.h)
+  static constexpr std::uint16_t kAnswer = 8;   // its body begins with an AnswerHead (call.h)
 
   template <class T>
   static constexpr std::uint32_t body_offset = alignof(T) <= 32 ? 32 : 64;

@@ -77,8 +77,17 @@ void unlink_waiter(Process& target, Waiter& waiter) noexcept;
 /// the From (call.h).
 struct ReplyTo {
   Process* asker = nullptr;  // a slot: valid for the runtime's life; the number decides
-  std::uint64_t number = 0;
+  std::uint64_t number = 0;  // of the ticket's wait; or kByMessage and the address of the answer (request.h Q1)
   base::Nanos until = base::kForever;
+
+  static constexpr std::uint64_t kByMessage = std::uint64_t{1} << 63;  // no ticket has such a number
+  static std::uint64_t by_message(Item* answer) noexcept {
+    return kByMessage | reinterpret_cast<std::uint64_t>(answer);
+  }
+  /// What to answer by; null: the ticket.
+  Item* message() const noexcept {
+    return (number & kByMessage) != 0 ? reinterpret_cast<Item*>(number & ~kByMessage) : nullptr;
+  }
 };
 
 /// Who waits for the start of a behaviour, and whether it said ignore_start() (behaviour.h U2).

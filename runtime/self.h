@@ -86,7 +86,7 @@ struct ProcessInfo {
   std::size_t stack_bytes = 0;      ///< usable; 0: a handler that has none just now
   /// Of these, how many have been in use, by whoever used this stack: an upper bound, to tune sizes by.
   std::size_t stack_used = 0;
-  std::uint32_t aliases = 0;                         ///< active ones
+  std::uint32_t aliases = 0;                         ///< active ones, and requests whose answers have not come
   std::vector<Pid> links;                            ///< in no order
   std::vector<std::pair<MonitorRef, Pid>> monitors;  ///< its own
   /// Others', with who they are.

@@ -98,6 +98,29 @@ const std::vector<Operation>& operations() {
                 : reply.error().kind == CallFailure::full ? "ok"
                                                           : std::string(to_string(reply.error().kind));
        }},
+      {"send_request",
+       false,
+       {bad_alloc, limit},
+       [](const Others& o) -> std::string {
+         const auto reply = receive_response(send_request(o.server, Ask{4}), 5s);
+         return !reply ? std::string(to_string(reply.error().kind)) : *reply == 5 ? "ok" : "wrong reply";
+       }},
+      {"send_request_refused",
+       false,
+       {bad_alloc},
+       [](const Others& o) -> std::string {
+         const auto reply = receive_response(send_request(o.full, Ask{4}), 0s);
+         return !reply && reply.error().kind == CallFailure::full ? "ok" : "not full";
+       }},
+      {"multi_call",
+       false,
+       {bad_alloc, limit, no_memory},
+       [](const Others& o) -> std::string {
+         const auto all = multi_call(std::vector{o.server, o.server}, Ask{4}, 5s);
+         return all.replies.size() + all.bad.size() != 2 ? "lost one"
+                : all.bad.empty()                        ? "ok"
+                                                         : std::string(to_string(all.bad.front().second.kind));
+       }},
       {"link", false, {limit}, [](const Others& o) { return link(o.peer), "ok"; }},
       {"link_again", true, {limit}, [](const Others& o) { return unlink(o.peer), link(o.peer), "ok"; }},
       {"link_dead", false, {limit, "noproc"}, [](const Others& o) { return link(o.dead), "lives"; }},
