@@ -1,7 +1,7 @@
 // Child specs: what a supervisor (supervisor.h) needs to know of a child: its id, how it is started, when it is started
 // anew, how it is ended. The fields and defaults are OTP's (SEMANTICS 12.1).
 //
-//   child<Store>("store", {.restart = permanent, .shutdown = 5s}, 16)      // a Server, of copies of the arguments
+//   child<Store>("store", {.restart = permanent, .shutdown = 5s}, 16)      // a Server or StateMachine, of copies
 //   child("listener", {.restart = transient}, listen_on, 6379)             // a function, run as a process
 //   child("cache", {}, [] { return start_cache(); })                       // one that starts it, and returns Started
 //   supervisor("connections", {.strategy = simple_one_for_one,
@@ -12,7 +12,7 @@
 // not tell them, and for classes, they are named: child<Conn>("conn", {}, shard, each<Socket>).
 #pragma once
 
-#include "runtime/server.h"
+#include "runtime/handles.h"
 
 #include <chrono>
 #include <concepts>
@@ -274,8 +274,8 @@ ChildStart make_child_start(What what, std::tuple<A...> arguments) {
 
 }  // namespace detail
 
-/// A Server of class S, made of copies of the arguments.
-template <ServerClass S, class... A>
+/// A Server or StateMachine of class S, made of copies of the arguments.
+template <BehaviourClass S, class... A>
 ChildSpec child(std::string id, ChildOptions options, A... arguments) {
   return {std::move(id), std::move(options), ChildType::worker,
           detail::make_child_start(std::in_place_type<S>, std::tuple<A...>(std::move(arguments)...))};
@@ -283,7 +283,7 @@ ChildSpec child(std::string id, ChildOptions options, A... arguments) {
 /// A function and copies of the arguments: run as a process; or, if it returns Started, run in the supervisor to start
 /// one. In a process every exit is the child's end, also a return (normal).
 template <class F, class... A>
-requires(!ServerClass<F>) ChildSpec child(std::string id, ChildOptions options, F f, A... arguments) {
+requires(!BehaviourClass<F>) ChildSpec child(std::string id, ChildOptions options, F f, A... arguments) {
   return {std::move(id), std::move(options), ChildType::worker,
           detail::make_child_start(std::move(f), std::tuple<A...>(std::move(arguments)...))};
 }

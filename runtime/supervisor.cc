@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "runtime/process_wide.h"
 #include "runtime/self.h"
+#include "runtime/server.h"
 #include "runtime/system.h"
 
 #include <fmt/format.h>
@@ -824,7 +825,7 @@ typename M::Reply ask(const char* what, const To& supervisor, M request, const B
 
 Started start_supervisor(const char* what, Bound bound, const SpawnOptions& options, SupervisorSpec spec,
                          GaveUp gave_up) {
-  return pid_of(start_server<SupervisorProcess>(what, Tie::link, bound, options, std::move(spec), std::move(gave_up)));
+  return pid_of(start_class<SupervisorProcess>(what, Tie::link, bound, options, std::move(spec), std::move(gave_up)));
 }
 
 }  // namespace
