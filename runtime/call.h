@@ -225,6 +225,7 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
       if (pushed == Push::closed) return failed(CallFailure::noproc);
       if (pushed != Push::full) {
         sent.item = nullptr;
+        const CallWatch watch(system.call_graph.get(), system, asker.pid(), wait.number(), to);
         while (wait.wait() == TicketWait::Ended::opened) {
         }
         revoke.over = true;

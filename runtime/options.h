@@ -31,7 +31,8 @@ struct Options {
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory
   std::size_t max_stack_bytes = SIZE_MAX;  ///< address space of stacks; at the bound spawn answers system_limit
-  ClockKind clock = ClockKind::real;       ///< manual: for tests
+  bool call_cycles = false;           ///< --ek-call-cycles, ERLKING_CALL_CYCLES: tell of calls that wait for each other
+  ClockKind clock = ClockKind::real;  ///< manual: for tests
   Duration stop =
       std::chrono::seconds(10);  ///< --ek-stop (ms), ERLKING_STOP: how long the end may take before the rest is killed
 

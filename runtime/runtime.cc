@@ -60,6 +60,7 @@ System::System(Options given)
     return;
   }
   collector = std::move(*heap);
+  if (options.call_cycles) call_graph = std::make_unique<detail::CallGraph>();
   outside_heap = std::make_unique<gc::Local>(*collector);
   outside_slots = std::make_unique<detail::SlotCache>(table);
   auto made = sched::Scheduler::make(

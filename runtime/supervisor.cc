@@ -10,6 +10,7 @@
 #include "runtime/supervisor.h"
 
 #include "base/log.h"
+#include "base/random.h"
 #include "runtime/process_wide.h"
 #include "runtime/self.h"
 #include "runtime/server.h"
@@ -21,7 +22,6 @@
 #include <deque>
 #include <iterator>
 #include <list>
-#include <random>
 #include <string_view>
 #include <unordered_map>
 
@@ -271,7 +271,7 @@ class SupervisorProcess : public Server {
   SupervisorProcess(SupervisorSpec spec, GaveUp gave_up)
       : spec_(std::move(spec)),
         gave_up_(std::move(gave_up)),
-        random_(static_cast<std::minstd_rand::result_type>(self().id)) {
+        random_(self().id) {
     trap_exit(true);
     if (const auto wrong = check(spec_)) erlking::exit(*wrong);
     if (is_simple()) {
@@ -501,7 +501,7 @@ class SupervisorProcess : public Server {
   std::size_t significant_ = 0;  // significant children that are not undefined
   std::deque<Nanos> recent_;     // restarts
   std::uint64_t last_retry_ = 0;
-  std::minstd_rand random_;
+  base::Random random_;
   Reason failure_;  // of the last start that failed
   bool draining_ = false;
 };
@@ -647,7 +647,7 @@ Duration SupervisorProcess::pause_before(Child& child) {
   Duration pause = backoff.first;
   for (std::uint32_t i = 0; i < child.row && pause < backoff.most; ++i) pause = std::min(2 * pause, backoff.most);
   ++child.row;
-  const double part = std::uniform_real_distribution<>(0, backoff.jitter)(random_);
+  const double part = backoff.jitter * random_.unit();
   return pause - std::chrono::duration_cast<Duration>(pause * part);
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "gc/gc.h"
+#include "runtime/call_graph.h"
 #include "runtime/group_table.h"
 #include "runtime/options.h"
 #include "runtime/process.h"
@@ -67,6 +68,7 @@ struct System {
   detail::ProcessTable table;
   detail::Registry registry;
   detail::GroupTable groups;
+  std::unique_ptr<detail::CallGraph> call_graph;  // null unless Options.call_cycles
   std::unique_ptr<sched::Scheduler> scheduler;
   std::string error;                  // why it cannot be used; empty: it can
   std::atomic<bool> stopping{false};  // no more spawns

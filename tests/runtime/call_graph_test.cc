@@ -1,0 +1,102 @@
+// Calls that wait for each other are told of, if Options.call_cycles asks for it; others never are.
+#include "tests/support/runtime_fixture.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace erlking::testing {
+namespace {
+
+/// Calls the next of a row, which goes on with what is left of it.
+struct Along {
+  std::vector<std::string> row;
+  Duration bound;
+  using Reply = bool;
+};
+
+class Link : public Server {
+ public:
+  using Handles = Messages<Along>;
+  bool on(Along& along) {
+    if (along.row.empty()) return true;
+    const std::string next = along.row.front();
+    along.row.erase(along.row.begin());
+    const auto answer = call(Name{next}, Along{along.row, along.bound}, along.bound);
+    return answer.has_value() && *answer;
+  }
+};
+
+class CallGraphTest : public RuntimeTest {
+ protected:
+  CallGraphTest() { options.call_cycles = true; }
+  std::vector<std::string> cycles() {
+    std::vector<std::string> told;
+    for (const Report& report : reports()) {
+      if (report.text.find("cycle") != std::string::npos) told.push_back(report.text);
+    }
+    return told;
+  }
+  static void start_all(std::initializer_list<const char*> names) {
+    for (const char* name : names) ASSERT_TRUE(erlking::start<Link>(1s, {.name = name}).has_value());
+  }
+};
+
+TEST_F(CallGraphTest, ACycleIsToldOfWithItsChain) {
+  std::string expected;
+  run([&] {
+    start_all({"a", "b", "c"});
+    for (const char* name : {"c", "a", "b", "c"}) {
+      if (!expected.empty())
+        expected += expected.find("waits") == std::string::npos ? " waits for " : ", which waits for ";
+      expected += to_string(*whereis(name)) + " " + name;
+    }
+    const auto answer = call(Name{"a"}, Along{{"b", "c", "a"}, 1s}, 10s);
+    EXPECT_EQ(answer, false);
+    for (const char* name : {"a", "b", "c"}) exit(*whereis(name), reason::kill);
+  });
+  const auto told = cycles();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0], "a cycle of calls: " + expected);
+}
+
+TEST_F(CallGraphTest, TwoProcessesThatCallEachOther) {
+  run([] {
+    const Pid me = self();
+    const Pid other = spawn([me] { EXPECT_FALSE(call(me, Along{}, 1s).has_value()); });
+    EXPECT_FALSE(call(other, Along{}, 1s).has_value());
+  });
+  EXPECT_EQ(cycles().size(), 1u);
+}
+
+TEST_F(CallGraphTest, NothingIsToldUnlessAskedFor) {
+  options.call_cycles = false;
+  run([] {
+    start_all({"a", "b"});
+    EXPECT_EQ(call(Name{"a"}, Along{{"b", "a"}, 1s}, 10s), false);
+    for (const char* name : {"a", "b"}) exit(*whereis(name), reason::kill);
+  });
+  EXPECT_TRUE(cycles().empty());
+}
+
+TEST_F(CallGraphTest, ChainsThatAreNoCyclesAreNotToldOf) {
+  options.workers = 4;
+  run([] {
+    start_all({"a", "b", "c"});
+    std::vector<MonitorRef> callers;
+    for (int n = 0; n < 8; ++n) {
+      callers.push_back(spawn_monitor([] {
+                          for (int i = 0; i < 300; ++i) {
+                            EXPECT_EQ(call(Name{"a"}, Along{{"b", "c"}, 10s}, 10s), true);
+                            EXPECT_EQ(call(Name{"b"}, Along{{"c"}, 10s}, 10s), true);
+                          }
+                        }).ref);
+    }
+    for (const MonitorRef ref : callers) EXPECT_EQ(await_down(ref), reason::normal);
+    for (const char* name : {"a", "b", "c"}) exit(*whereis(name), reason::kill);
+  });
+  EXPECT_TRUE(cycles().empty());
+}
+
+}  // namespace
+}  // namespace erlking::testing
