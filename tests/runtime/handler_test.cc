@@ -159,14 +159,7 @@ TEST_P(HandlerTest, Rule_4_11_IsMonitoredWithATagAndAnAlias) {
       const MonitoredAlias p =
           spawn_handler_monitor({.mailbox = 4}, {.alias = AliasKind::explicit_unalias, .tag = Job{i}}, Worker{});
       send(p.pid, Leave{Reason("done")});
-      receive(10s, [&](DownAs<Job> down) {
-        EXPECT_EQ(down.tag.number, i);
-        EXPECT_EQ(down.ref, p.ref);
-        EXPECT_EQ(down.pid, p.pid);
-        EXPECT_EQ(down.reason, Reason("done"));
-      });
-      EXPECT_EQ(p.alias, (Alias{self(), p.ref.id}));
-      EXPECT_TRUE(unalias(p.alias));
+      EXPECT_EQ(await_down_and_unalias<Job>(p, Reason("done")).number, i);
     }
     const MonitoredAlias answers = spawn_handler_monitor({}, {.alias = AliasKind::reply_demonitor}, Worker{});
     send(answers.pid, Report{answers.alias});

@@ -191,14 +191,7 @@ TEST_F(MonitorTagTest, Rule_4_11_SpawnMonitorTakesATagAndAnAlias) {
     for (int i = 0; i < 200; ++i) {
       const MonitoredAlias p = spawn_monitor({.mailbox = 4}, {.alias = AliasKind::explicit_unalias, .tag = Job{i}},
                                              [] { exit(Reason("at_once")); });
-      receive(10s, [&](DownAs<Job> down) {
-        EXPECT_EQ(down.tag.number, i);
-        EXPECT_EQ(down.ref, p.ref);
-        EXPECT_EQ(down.pid, p.pid);
-        EXPECT_EQ(down.reason, Reason("at_once"));
-      });
-      EXPECT_EQ(p.alias, (Alias{self(), p.ref.id}));
-      EXPECT_TRUE(unalias(p.alias));
+      EXPECT_EQ(await_down_and_unalias<Job>(p, Reason("at_once")).number, i);
     }
     const MonitoredAlias p = spawn_monitor(
         {}, {.tag = Job{1}}, [](int n) { EXPECT_EQ(n, 3); }, 3);

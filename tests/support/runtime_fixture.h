@@ -214,6 +214,27 @@ inline Reason await_down(MonitorRef ref) {
 }
 inline Reason await_down(const Monitored& made) { return await_down(made.ref); }
 
+/// The tag in the DownAs<T> of what was made with one and an alias that outlives it; ends the alias. Fails the test if
+/// anything is not as it should be.
+template <class T>
+T await_down_and_unalias(const MonitoredAlias& made, const Reason& why) {
+  T tag = receive(
+      10s,
+      [&](DownAs<T>& down) {
+        EXPECT_EQ(down.ref, made.ref);
+        EXPECT_EQ(down.pid, made.pid);
+        EXPECT_EQ(down.reason, why);
+        return std::move(down.tag);
+      },
+      [](Timeout) {
+        ADD_FAILURE() << "no DownAs";
+        return T{};
+      });
+  EXPECT_EQ(made.alias, (Alias{self(), made.ref.id}));
+  EXPECT_TRUE(unalias(made.alias));
+  return tag;
+}
+
 /// The reason in the Exit from `pid`; fails the test if it does not come.
 inline Reason await_exit(Pid pid) {
   return receive(10s, when([&](const Exit& exit) { return exit.from == pid; }, [](Exit& exit) { return exit.reason; }),
