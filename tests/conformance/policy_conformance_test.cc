@@ -1,6 +1,7 @@
 // What every scheduler back end must do: run over all of policy_names(), with 1, 2 and 4 workers. Where tasks share
 // workers, the tests of turns on one worker and of pins that the user chooses come in addition; where each has a worker
-// of its own, those of policy_own_worker_conformance_test.cc. While one does not switch: policy_hog_conformance_test.cc.
+// of its own, those of policy_own_worker_conformance_test.cc. Beside one that does not switch:
+// policy_hog_conformance_test.cc.
 #include "base/atomic.h"
 #include "tests/conformance/policy_fixture.h"
 
