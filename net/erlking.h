@@ -11,6 +11,7 @@
 #include "runtime/handles.h"        // IWYU pragma: export
 #include "runtime/monitor.h"        // IWYU pragma: export
 #include "runtime/receive.h"        // IWYU pragma: export
+#include "runtime/report.h"         // IWYU pragma: export
 #include "runtime/request.h"        // IWYU pragma: export
 #include "runtime/runtime.h"        // IWYU pragma: export
 #include "runtime/select.h"         // IWYU pragma: export

@@ -62,28 +62,41 @@ void disarm_idle(Process& process, Extras& extras) noexcept {
   if (extras.timer) cancel_timer(*process.system, &process, std::exchange(extras.timer, {}));
 }
 
-// A callback has returned. False: it is to end.
-bool go_on(Process& process, Behaviour& behaviour) {
+void call_terminate(void* process) {
+  auto& self = *static_cast<Process*>(process);
+  const Reason why = self.reason;  // its own copy: what terminate() exits with replaces it
+  type_of(self).terminate(behaviour_of(self), why);
+  if (!self.doomed) self.reason = why;
+}
+
+}  // namespace
+
+bool go_on(Process& process, Behaviour& behaviour, Message&& message) {
   Extras& extras = *behaviour.extras_if_any();
   const BehaviourType& type = type_of(process);
+  Message last = std::move(message);
   for (;;) {
     if (extras.stopping) {
       process.reason = extras.why;
+      if (process.reason.is_abnormal()) note_last_message(process, behaviour, last);
       return false;
     }
+    last = {};
     if (extras.next != nullptr) {
       Item* const item = extras.next;
       extras.next = item->next;
       if (extras.next == nullptr) extras.next_end = &extras.next;
       extras.idle = -1;
-      type.dispatch(behaviour, Message(item));
+      last = Message(item);
+      dispatch(type, behaviour, last);
       continue;
     }
     if (extras.idle != 0) break;
     process.settle();
     if (process.inbox_head != nullptr || process.mailbox.has_any()) break;  // SEMANTICS 10.8: a message there wins
     extras.idle = -1;
-    type.dispatch(behaviour, Message(make_item<Timeout>(process.pid().id)));
+    last = Message(make_item<Timeout>(process.pid().id));
+    dispatch(type, behaviour, last);
   }
   if (extras.idle >= 0) {
     const auto timer = start_timer(Duration(extras.idle), process.pid(), IdleTick{});
@@ -93,14 +106,16 @@ bool go_on(Process& process, Behaviour& behaviour) {
   return true;
 }
 
-void call_terminate(void* process) {
-  auto& self = *static_cast<Process*>(process);
-  const Reason why = self.reason;  // its own copy: what terminate() exits with replaces it
-  type_of(self).terminate(behaviour_of(self), why);
-  if (!self.doomed) self.reason = why;
+void note_last_message(Process& process, Behaviour& behaviour, Message& message) noexcept {
+  if (!message || process.doomed || (process.leaving && !process.reason.is_abnormal())) return;
+  if (!wants_report(*process.system, ReportKind::crash)) return;
+  try {
+    const auto describe = type_of(process).describe_message;
+    Described made = describe != nullptr ? describe(message) : Described{std::string(message.type_name()), {}};
+    behaviour.extras().last_message = std::make_unique<Described>(std::move(made));
+  } catch (...) {  // RP4: the report will do without
+  }
 }
-
-}  // namespace
 
 Behaviour::~Behaviour() {
   if (extras_ == nullptr) return;
@@ -140,34 +155,35 @@ void begin_behaviour(void* state) {
     answer_starter(starting.starter, Launch::Answer::Kind::ready, reason::normal);
   }
   if (const auto started = type_of(self).started; started != nullptr) started(behaviour);
-  if (behaviour.extras_if_any() != nullptr && !go_on(self, behaviour)) throw_exit(self, self.reason);
+  if (behaviour.extras_if_any() != nullptr && !go_on(self, behaviour, {})) throw_exit(self, self.reason);
 }
 
 bool handle_specially(Process& process, Behaviour& behaviour, Message&& message) {
-  if (!message) return go_on(process, behaviour);
   Extras* extras = behaviour.extras_if_any();
   if (const auto* const tick = message.get<Expired<IdleTick>>()) {
     if (extras == nullptr || tick->timer != extras->timer) return true;  // on its way when it was disarmed
     extras->timer = {};
     extras->idle = -1;
-    type_of(process).dispatch(behaviour, Message(make_item<Timeout>(process.pid().id)));
-    return go_on(process, behaviour);
+    message = Message(make_item<Timeout>(process.pid().id));
+    dispatch(type_of(process), behaviour, message);
+    return go_on(process, behaviour, std::move(message));
   }
   if (extras != nullptr) disarm_idle(process, *extras);
   if (message.kind() == MessageKind::system) {
     void* const called = message.body();
     static_cast<SystemRequest*>(called)->act(called, process, behaviour);
-    return behaviour.extras_if_any() == nullptr || go_on(process, behaviour);
+    return behaviour.extras_if_any() == nullptr || go_on(process, behaviour, {});
   }
   if (message.kind() == MessageKind::exit) {
     if (auto* const exit = message.get<Exit>(); is_from_parent(process, behaviour, *exit)) {
       process.reason = exit->reason;
+      if (process.reason.is_abnormal()) note_last_message(process, behaviour, message);
       return false;
     }
   }
   if (extras != nullptr) extras->idle = -1;
-  type_of(process).dispatch(behaviour, std::move(message));
-  return behaviour.extras_if_any() == nullptr || go_on(process, behaviour);
+  dispatch(type_of(process), behaviour, message);
+  return behaviour.extras_if_any() == nullptr || go_on(process, behaviour, std::move(message));
 }
 
 bool is_from_parent(const Process& process, const Behaviour& behaviour, const Exit& exit) noexcept {
@@ -215,6 +231,7 @@ void terminate_behaviour(Process& process) noexcept {
 
 Starter end_behaviour(Process& process) noexcept {
   terminate_behaviour(process);
+  report_crash(process);
   process.unwinding = true;
   Starter starter = take_starter(process);
   drop_state(process);

@@ -20,6 +20,7 @@
 
 #include "runtime/call.h"
 #include "runtime/handler.h"
+#include "runtime/report.h"
 #include "runtime/timer.h"
 
 #include <algorithm>
@@ -72,9 +73,11 @@ class Behaviour;
 /// What the runtime knows of a user's class: one constant for each.
 struct BehaviourType {
   const TypeInfo* type;                                           // of the class
-  void (*dispatch)(Behaviour& behaviour, Message&& message);      // one message of the class's
+  void (*dispatch)(Behaviour& behaviour, Message&& message);      // one message of the class's; what it takes of it
   void (*terminate)(Behaviour& behaviour, const Reason& reason);  // null: the class has none
   void* (*object)(Behaviour& behaviour) noexcept;
+  Described (*describe_message)(Message& message) = nullptr;    // for reports; null: its type is all there is to say
+  Described (*describe_state)(Behaviour& behaviour) = nullptr;  // the object; null: nothing is said
   void (*started)(Behaviour& behaviour) = nullptr;  // first of all, the start has been answered; null: nothing
 };
 
@@ -91,7 +94,8 @@ struct Extras {
   base::Nanos idle = -1;  // timeout_after()'s duration, armed or about to be; -1: none
   TimerRef timer;         // armed for it
   bool stopping = false;
-  Reason why;  // of stopping
+  Reason why;                               // of stopping
+  std::unique_ptr<Described> last_message;  // handled by the callback that ends it, for the report
 };
 
 /// The head of a behaviour's block (U1). Of its process alone.
@@ -178,9 +182,35 @@ T* in_block(Behaviour& behaviour) noexcept {
 
 /// What every behaviour's process does first.
 void begin_behaviour(void* state);
-/// U3, where there is more to do than to dispatch: `message` is rare, or (empty) has been handled and the class has
-/// said something.
+/// U3, where there is more to do than to dispatch: `message` is rare.
 bool handle_specially(Process& process, Behaviour& behaviour, Message&& message);
+/// U3: `message` has been handled and the class has said something. False: it is to end.
+bool go_on(Process& process, Behaviour& behaviour, Message&& message);
+
+/// Notes what the callback that ends the behaviour handles, if there will be a report of it (RP2).
+void note_last_message(Process& process, Behaviour& behaviour, Message& message) noexcept;
+/// While a message is handled: what makes the class throw is noted, while it is there. Else it costs nothing.
+class NoteIfThrown {
+ public:
+  NoteIfThrown(Behaviour& behaviour, Message& message) noexcept : behaviour_(behaviour), message_(message) {}
+  ~NoteIfThrown() {
+    if (has_thrown_) note_last_message(self_process(), behaviour_, message_);
+  }
+  NoteIfThrown(const NoteIfThrown&) = delete;
+  NoteIfThrown& operator=(const NoteIfThrown&) = delete;
+  void handled() noexcept { has_thrown_ = false; }
+
+ private:
+  Behaviour& behaviour_;
+  Message& message_;
+  bool has_thrown_ = true;
+};
+/// Calls the class.
+[[gnu::always_inline]] inline void dispatch(const BehaviourType& type, Behaviour& behaviour, Message& message) {
+  NoteIfThrown noting(behaviour, message);
+  type.dispatch(behaviour, std::move(message));
+  noting.handled();
+}
 
 template <class S, const BehaviourType& type, class... A>
 struct BehaviourCode {
@@ -204,8 +234,8 @@ struct BehaviourCode {
     if (behaviour.extras_if_any() != nullptr || message.kind() > MessageKind::call) [[unlikely]] {
       return handle_specially(self_process(), behaviour, std::move(message));
     }
-    type.dispatch(behaviour, std::move(message));
-    return behaviour.extras_if_any() == nullptr || handle_specially(self_process(), behaviour, {});
+    dispatch(type, behaviour, message);
+    return behaviour.extras_if_any() == nullptr || go_on(self_process(), behaviour, std::move(message));
   }
   static constexpr std::size_t bytes =
       std::max(place_in_block<S> + sizeof(S), place_in_block<Opening<A...>> + sizeof(Opening<A...>));

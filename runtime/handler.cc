@@ -2,6 +2,7 @@
 
 #include "runtime/behaviour.h"
 #include "runtime/process_wide.h"
+#include "runtime/report.h"
 #include "runtime/system.h"
 
 namespace erlking::detail {
@@ -78,6 +79,7 @@ sched::Worker& serve_handler(Process& process) noexcept {
     if (process.start->behaves) {
       put_away_behaviour(process, end_behaviour(process));
     } else {
+      report_crash(process);
       put_away(process);
     }
     sched::Worker& last = *process.worker;
@@ -98,6 +100,7 @@ sched::Worker& serve_handler(Process& process) noexcept {
 void give_up_handler(Process& process) noexcept {
   if (!process.doomed) process.reason = reason::system_limit;
   process.take_handed_over();
+  report_crash(process);
   if (process.start->behaves) {
     put_away_behaviour(process, take_starter(process));
   } else {

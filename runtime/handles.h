@@ -13,6 +13,7 @@
 
 #include <concepts>
 #include <expected>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -105,6 +106,19 @@ bool try_on(S& object, Behaviour& behaviour, Message& message, const BeforeReply
   return true;
 }
 
+// What a report shows of `message`, if it is an M.
+template <class M>
+bool try_describe(Message& message, Described& made) {
+  const M* body = nullptr;
+  if constexpr (Request<M>) {
+    if (const auto* const called = message.get<Called<M>>()) body = &called->request;
+  } else {
+    body = message.get<M>();
+  }
+  if (body != nullptr) made = described(type_name<M>(), *body);
+  return body != nullptr;
+}
+
 template <class S, class List>
 struct Handling;
 template <class S, class... Ms>
@@ -122,6 +136,11 @@ struct Handling<S, Messages<Ms...>> {
     } else {
       handle_unknown(std::move(message));
     }
+  }
+  static Described describe(Message& message) {
+    Described made{std::string(message.type_name()), {}};
+    static_cast<void>((try_describe<Ms>(message, made) || ...));
+    return made;
   }
 };
 /// Hands `message` to the on() for its type, else to on_other(). A reply that on() returns is sent after
@@ -144,6 +163,16 @@ constexpr auto find_terminate() noexcept -> void (*)(Behaviour&, const Reason&) 
 template <class S>
 void* object_of(Behaviour& behaviour) noexcept {
   return in_block<S>(behaviour);
+}
+
+/// For reports: what S handles, and S itself.
+template <class S>
+Described describe_message_of(Message& message) {
+  return Handling<S, typename S::Handles>::describe(message);
+}
+template <class S>
+Described describe_state_of(Behaviour& behaviour) {
+  return described(type_name<S>(), *in_block<S>(behaviour));
 }
 
 /// What the runtime knows of S, as its constant `type`: a specialisation for each kind of class.

@@ -40,6 +40,17 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_STOP")
       ->check(CLI::Range(0ll, 3'600'000ll))
       ->capture_default_str();
+  app->add_option("--ek-report-format", options.report_format, "reports of crashes and the like: text, json")
+      ->envname("ERLKING_REPORT_FORMAT")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app->add_option("--ek-report-file", options.report_file, "appends reports to this file; empty: to the log")
+      ->envname("ERLKING_REPORT_FILE");
+  app->add_option("--ek-reports-per-second", options.reports_per_second,
+                  "reports of a kind in a second, 1 to 1000000; the others are counted")
+      ->envname("ERLKING_REPORTS_PER_SECOND")
+      ->check(CLI::Range(1u, kMaxReportsPerSecond))
+      ->capture_default_str();
   return app;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/bound.h"
+#include "runtime/report.h"
 
 #include <chrono>
 #include <cstddef>
@@ -21,6 +22,9 @@ enum class ClockKind : std::uint8_t {
 /// The most timers that can be allowed for one process.
 inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 
+/// The most reports of a kind that can be allowed in a second.
+inline constexpr std::uint32_t kMaxReportsPerSecond = 1'000'000;
+
 /// Everything a Runtime is built from.
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal", "threads" (docs/schedulers.md)
@@ -35,6 +39,11 @@ struct Options {
   ClockKind clock = ClockKind::real;  ///< manual: for tests
   Duration stop =
       std::chrono::seconds(10);  ///< --ek-stop (ms), ERLKING_STOP: how long the end may take before the rest is killed
+  std::string report_format = "text";  ///< --ek-report-format, ERLKING_REPORT_FORMAT: "text", "json"
+  std::string report_file = {};        ///< --ek-report-file, ERLKING_REPORT_FILE: appended to; empty: the log
+  std::uint32_t reports_per_second =
+      50;                       ///< --ek-reports-per-second, ERLKING_REPORTS_PER_SECOND: of each kind, 1 to 1,000,000
+  ReportHook report_hook = {};  ///< takes reports in place of log and file (report.h); empty: none
 
   /// Reads ERLKING_… and the --ek-… flags, and removes those flags from argv (argc is updated; all else stays in
   /// order). An error is one line fit for a user.

@@ -1,9 +1,9 @@
 #include "runtime/process.h"
 
-#include "base/log.h"
 #include "runtime/behaviour.h"
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
+#include "runtime/report.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
 
@@ -679,17 +679,6 @@ Push wait_for_room(System& system, Process& sender, Pid to, const Bound& bound) 
 
 namespace {
 
-void report_crash(const Process& process) noexcept {
-  try {
-    std::string who = process.system->registry.name_of(process.pid());
-    if (process.relations != nullptr && !process.relations->label.empty()) who += '(' + process.relations->label + ')';
-    base::log(base::Level::error, "process",
-              fmt::format("{} {} crashed in {}: {}", to_string(process.pid()), who, process.start->name,
-                          process.reason.report()));
-  } catch (...) {  // no memory for the report: the exit itself goes on
-  }
-}
-
 void tell_relations(Process& process) noexcept {
   System& system = *process.system;
   EK_DCHECK(system.registry.name_of(process.pid()).empty());  // D1
@@ -730,7 +719,6 @@ void put_away(Process& process) noexcept {
       base::Real::pause();
     }
   }
-  if (process.reason.is_exception()) report_crash(process);
   if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
   Item* item = reversed(process.mailbox.close());
   if (process.named.load(base::seq_cst)) {  // [named] N1
@@ -780,6 +768,7 @@ void put_away(Process& process) noexcept {
 }
 
 void finish_process(Process& process) noexcept {
+  report_crash(process);
   if (process.start->behaves) [[unlikely]] {  // its stack was given up
     put_away_behaviour(process, take_starter(process));
   } else {

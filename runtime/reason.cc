@@ -99,9 +99,15 @@ std::string Reason::to_string() const {
   return std::string(name());
 }
 
+std::vector<std::string> Reason::frames() const {
+  std::vector<std::string> texts;
+  for (void* address : backtrace()) texts.push_back(frame_text(address));
+  return texts;
+}
+
 std::string Reason::report() const {
   std::string text = to_string();
-  for (void* address : backtrace()) text += "\n    at " + frame_text(address);
+  for (const std::string& frame : frames()) text += "\n    at " + frame;
   return text;
 }
 

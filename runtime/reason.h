@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace erlking {
 
@@ -57,7 +58,9 @@ class Reason {
 
   /// One line: name, {name, detail}, or "exception: type: what".
   std::string to_string() const;
-  /// to_string() and, for an exception, a line per frame with function and offset.
+  /// backtrace() as text: function and offset of each frame.
+  std::vector<std::string> frames() const;
+  /// to_string() and, for an exception, a line per frame.
   std::string report() const;
 
   /// Equal by name, detail, type and what; the backtrace does not count.

@@ -50,6 +50,10 @@ System::System(Options given)
     error = range_error("max_timers", 1, kMaxTimers, options.max_timers);
     return;
   }
+  if (const auto opened = reporter.open(options); !opened) {
+    error = opened.error();
+    return;
+  }
   if (!table.ok()) {
     error = "no address space for the process table (ulimit -v?)";
     return;
@@ -357,6 +361,7 @@ bool Runtime::stop() {
   }
   if (system.alive() == 0) {
     system.scheduler->stop();
+    system.reporter.finish();
     return clean_;
   }
   clean_ = false;
@@ -368,6 +373,7 @@ bool Runtime::stop() {
   log_unstopped(system, base::Level::error, left,
                 fmt::format("stop in {} ms, for want of a safe point; its worker is abandoned", limit / 1'000'000));
   system.scheduler->abandon();
+  system.reporter.finish();
   return clean_;
 }
 

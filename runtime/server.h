@@ -71,14 +71,14 @@ void terminate_if_stopping(Process& process, Behaviour& behaviour) noexcept;
 template <class S>
 requires std::derived_from<S, Server>
 struct CodeOf<S> {
-  static void dispatch(Behaviour& behaviour, Message&& given) {
-    Message message = std::move(given);  // destroyed when the callback is done
+  static void dispatch(Behaviour& behaviour, Message&& message) {
     on_message(*in_block<S>(behaviour), behaviour, message, [](Process& self, Behaviour& of) noexcept {
       if (of.extras_if_any() != nullptr) [[unlikely]]
         terminate_if_stopping(self, of);
     });
   }
-  static constexpr BehaviourType type{&type_info_of<S>, &dispatch, find_terminate<S>(), &object_of<S>};
+  static constexpr BehaviourType type{&type_info_of<S>, &dispatch, find_terminate<S>(), &object_of<S>,
+                                      &describe_message_of<S>, &describe_state_of<S>};
 };
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
+#include <atomic>
 #include <cxxabi.h>
 #include <new>
 
@@ -209,7 +210,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.stateless = process.unwinding = process.in_call = false;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);    // relaxed: as above, to who stops the runtime
-  std::atomic_ref(process.parent.id).store(parent == nullptr ? 0 : parent->pid().id, base::relaxed);  // as above
+  // release: whoever sees it sees the slot's former tenant closed [parent]
+  std::atomic_ref(process.parent.id).store(parent == nullptr ? 0 : parent->pid().id, base::release);
   process.trapping = process.doomed = process.exiting = process.leaving = false;
   process.deferring = 0;
   process.received = 0;

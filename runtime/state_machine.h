@@ -274,10 +274,13 @@ class StateMachine : public detail::Machine {
   void handle_event(detail::Behaviour& behaviour, Message&& given) {
     Message event = std::move(given);  // destroyed when the step is done
     cancel_event_timeout();
+    detail::NoteIfThrown noting(behaviour, event);
     detail::StateStep<State> step(*this, event);
     detail::on_message(static_cast<Class&>(*this), behaviour, event, [](Process&, detail::Behaviour&) {});
-    if (is_stopping(behaviour)) [[unlikely]]
+    if (is_stopping(behaviour)) [[unlikely]] {
+      if (!behaviour.extras_if_any()->why.is_abnormal()) noting.handled();
       return;
+    }
     const bool changed = step.next && !(*step.next == state_);
     if (changed) {
       const State old = std::exchange(state_, *std::move(step.next));
@@ -286,6 +289,7 @@ class StateMachine : public detail::Machine {
       if (!enter_state(behaviour, step, state_)) return;
     }
     carry_out(step, changed, Class::kEventsMax);
+    noting.handled();
   }
   // False: it has said stop().
   bool enter_state(detail::Behaviour& behaviour, detail::Step& step, const State& old) {
@@ -320,7 +324,8 @@ struct CodeOf<S> {
     }
     machine.go_on(behaviour, &handle);
   }
-  static constexpr BehaviourType type{&type_info_of<S>, &dispatch, find_terminate<S>(), &object_of<S>, &started};
+  static constexpr BehaviourType type{&type_info_of<S>, &dispatch, find_terminate<S>(), &object_of<S>,
+                                      &describe_message_of<S>, &describe_state_of<S>, &started};
 };
 
 }  // namespace detail

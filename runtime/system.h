@@ -11,6 +11,7 @@
 #include "runtime/process.h"
 #include "runtime/process_table.h"
 #include "runtime/registry.h"
+#include "runtime/report.h"
 #include "runtime/timer_table.h"
 #include "sched/sched.h"
 
@@ -69,6 +70,7 @@ struct System {
   detail::Registry registry;
   detail::GroupTable groups;
   std::unique_ptr<detail::CallGraph> call_graph;  // null unless Options.call_cycles
+  detail::Reporter reporter;
   std::unique_ptr<sched::Scheduler> scheduler;
   std::string error;                  // why it cannot be used; empty: it can
   std::atomic<bool> stopping{false};  // no more spawns
