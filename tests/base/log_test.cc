@@ -4,9 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace erlking::base {
@@ -50,6 +54,62 @@ TEST_F(LogTest, TheLevelCanBeChangedAndAsked) {
   EXPECT_FALSE(log_enabled(Level::error));
   log(Level::error, "a", "2");
   EXPECT_EQ(reports_, (std::vector<std::string>{"debug|a|1"}));
+}
+
+TEST_F(LogTest, DetailsStandBelowTheirReport) {
+  const std::vector<std::string> details{"first", "forged\n2026 error x: y"};
+  catch_reports();
+  log(Level::info, "io", "message", details);
+  EXPECT_EQ(reports_, (std::vector<std::string>{"info|io|message\n    first\n    forged\n2026 error x: y"}));
+  set_log_sink(nullptr);
+  testing::internal::CaptureStderr();
+  log(Level::info, "io", "message", details);
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(text.ends_with(" info io: message\n    first\n    forged\\n2026 error x: y\n")) << text;
+  EXPECT_EQ(to_lines("message", details), "message\n    first\n    forged\\n2026 error x: y");
+}
+
+TEST_F(LogTest, ALineOfItsOwnFormGoesToStderrAsItIs) {
+  testing::internal::CaptureStderr();
+  log_line(Level::error, "io", "{\"a\":1}");
+  log_line(Level::debug, "io", "below the level");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "{\"a\":1}\n");
+  catch_reports();
+  log_line(Level::error, "io", "{}");
+  EXPECT_EQ(reports_, (std::vector<std::string>{"error|io|{}"}));
+}
+
+TEST_F(LogTest, AFileIsAppendedTo) {
+  const auto folder = std::filesystem::temp_directory_path() / ("erlking_log_" + std::to_string(::getpid()));
+  const std::string path = (folder / "made" / "lines").string();
+  for (const char* const line : {"first {} %s", "second"}) {
+    auto file = LogFile::open(path);
+    ASSERT_TRUE(file) << file.error();
+    const LogFile moved = std::move(*file);
+    moved.write(line);
+  }
+  std::ifstream in(path);
+  std::string first, second, third;
+  std::getline(in, first);
+  std::getline(in, second);
+  EXPECT_EQ(first, "first {} %s");
+  EXPECT_EQ(second, "second");
+  EXPECT_FALSE(std::getline(in, third));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(LogTest, AFileThatCannotBeOpenedSaysWhy) {
+  const auto file = LogFile::open("/proc/none/lines");
+  ASSERT_FALSE(file);
+  EXPECT_NE(file.error().find("/proc/none/lines"), std::string::npos) << file.error();
+}
+
+TEST_F(LogTest, TheTimeOfDayIsUtcToTheMicrosecond) {
+  const std::string time = time_of_day();
+  ASSERT_EQ(time.size(), std::string_view("2026-01-31T23:59:59.123456Z").size()) << time;
+  for (const auto& [at, mark] : {std::pair{4, '-'}, {10, 'T'}, {19, '.'}, {26, 'Z'}}) {
+    EXPECT_EQ(time[static_cast<std::size_t>(at)], mark) << time;
+  }
 }
 
 TEST_F(LogTest, StderrGetsOneLinePerReport) {
