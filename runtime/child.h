@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -133,17 +134,22 @@ class ChildStart {
   requires std::is_invocable_r_v<Started, F&> &&(!std::same_as<F, ChildStart>)ChildStart(F start)
       : run_([start = std::move(start)](const ChildOptions&, const ChildArguments&) mutable -> Started {
           return start();
-        }) {}
+        }),
+        what_(detail::type_name<F>()) {}
 
   /// What starts a child that has these options, with what start_child() has brought.
   using Run = std::function<Started(const ChildOptions& options, const ChildArguments& brought)>;
-  /// For child(): `wanted` is the type of the tuple that start_child() must bring; null: this is no template.
-  ChildStart(Run run, const TypeInfo* wanted) noexcept : run_(std::move(run)), wanted_(wanted) {}
+  /// For child(): `wanted` is the type of the tuple that start_child() must bring; null: this is no template. `what`
+  /// it runs is for reports: a literal.
+  ChildStart(Run run, const TypeInfo* wanted, std::string_view what) noexcept
+      : run_(std::move(run)), wanted_(wanted), what_(what) {}
 
   /// Whether there is a function.
   explicit operator bool() const noexcept { return static_cast<bool>(run_); }
   /// The type of the tuple that start_child() must bring; null: it brings nothing.
   const TypeInfo* wanted() const noexcept { return wanted_; }
+  /// The type of the class or function it runs.
+  std::string_view what() const noexcept { return what_; }
   /// Starts one; `brought` is of the wanted type.
   Started operator()(const ChildOptions& options, const ChildArguments& brought) const {
     return run_(options, brought);
@@ -152,6 +158,7 @@ class ChildStart {
  private:
   Run run_;
   const TypeInfo* wanted_ = nullptr;
+  std::string_view what_;
 };
 
 /// A child as its supervisor knows it.
@@ -200,6 +207,10 @@ template <class What, class... A>
 inline constexpr bool can_start = std::invocable<What, A...>;
 template <class S, class... A>
 inline constexpr bool can_start<std::in_place_type_t<S>, A...> = std::constructible_from<S, A...>;
+template <class What>
+inline constexpr std::string_view name_of_start = type_name<What>();
+template <class S>
+inline constexpr std::string_view name_of_start<std::in_place_type_t<S>> = type_name<S>();
 
 // Of a function's parameters those after the first n, as values; nothing if its type does not tell.
 template <class F>
@@ -239,7 +250,7 @@ struct ChildMaker<What, std::tuple<Given...>, Each<Wanted...>> {
           else
             return std::apply(start, std::tuple_cat(std::apply(refs, given), std::apply(refs, brought.as<Brought>())));
         },
-        wanted);
+        wanted, name_of_start<What>);
   }
 };
 

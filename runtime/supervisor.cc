@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "runtime/process_wide.h"
+#include "runtime/report.h"
 #include "runtime/self.h"
 #include "runtime/server.h"
 #include "runtime/system.h"
@@ -240,6 +241,21 @@ Bound bound_of(const Shutdown& shutdown) noexcept {
   return forever;
 }
 
+ReportedChild described_child(const Child& child) {
+  const ChildSpec& spec = *child.spec;
+  const Shutdown how = shutdown_of(spec);
+  std::string shutdown = how.how() == Shutdown::How::brutal ? "brutal_kill" : "infinity";
+  if (how.how() == Shutdown::How::within) {
+    shutdown = std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(how.within()).count());
+  }
+  return {spec.id,
+          child.pid,
+          std::string(to_string(child.restart())),
+          std::move(shutdown),
+          std::string(to_string(spec.type)),
+          child.restarts};
+}
+
 // Whether who was told to end has ended as told (SEMANTICS 12.14).
 bool ended_as_told(const ChildSpec& spec, bool killed, const Reason& why) noexcept {
   if (shutdown_of(spec).how() == Shutdown::How::brutal) return why == reason::killed;
@@ -269,9 +285,7 @@ class SupervisorProcess : public Server {
   static constexpr bool supervises = true;
 
   SupervisorProcess(SupervisorSpec spec, GaveUp gave_up)
-      : spec_(std::move(spec)),
-        gave_up_(std::move(gave_up)),
-        random_(self().id) {
+      : spec_(std::move(spec)), gave_up_(std::move(gave_up)), random_(self().id) {
     trap_exit(true);
     if (const auto wrong = check(spec_)) erlking::exit(*wrong);
     if (is_simple()) {
@@ -309,7 +323,8 @@ class SupervisorProcess : public Server {
     if (counts_.active == 0) stop(reason::shutdown);
   }
   void on_other(Message message) {
-    log(base::Level::warning, fmt::format("a message it does not handle: {}", message.type_name()));
+    base::log(base::Level::warning, "supervisor",
+              fmt::format("{}: a message it does not handle: {}", to_string(self()), message.type_name()));
   }
 
   void terminate(const Reason&) {
@@ -378,9 +393,7 @@ class SupervisorProcess : public Server {
     if (made) {
       set(child, State::running, *made);
       child->up_since = now_ns();
-      if (base::log_enabled(base::Level::debug)) {
-        log(base::Level::debug, fmt::format("child {} started: {}", child->spec->id, to_string(*made)));
-      }
+      report_progress(*child);
       return Outcome::up;
     }
     if (made.error().kind == StartFailure::ignored) {
@@ -388,7 +401,7 @@ class SupervisorProcess : public Server {
       return Outcome::ignored;
     }
     failure_ = reason_of(made.error());
-    report("start_error", *child, failure_);
+    report(SupervisorContext::start_error, *child, failure_);
     return Outcome::failed;
   }
   // As start(); what is not kept of a first start is forgotten.
@@ -449,7 +462,7 @@ class SupervisorProcess : public Server {
   void end_group(At child);
   void start_group(At child);
   void give_up(At child) {
-    report("shutdown", *child, Reason("reached_max_restart_intensity"));
+    report(SupervisorContext::shutdown, *child, Reason("reached_max_restart_intensity"));
     set(child, State::undefined);
     if (gave_up_ != nullptr) gave_up_->store(true);
     stop(reason::shutdown);
@@ -481,13 +494,23 @@ class SupervisorProcess : public Server {
   }
 
   // --- telling ---
-  void log(base::Level level, std::string_view text) {
-    base::log(level, "supervisor", fmt::format("{} {}", to_string(self()), text));
+  ReportedProcess who() const { return {self(), self_process().system->registry.name_of(self())}; }
+  template <class Make>
+  void report(ReportKind kind, Make&& make) noexcept {
+    System& system = *self_process().system;
+    if (!wants_report(system, kind)) return;
+    try {
+      erlking::report(system, make());
+    } catch (const std::bad_alloc&) {  // RP4
+    }
   }
-  void report(std::string_view context, const Child& child, const Reason& why) {
-    log(base::Level::error,
-        fmt::format("{}: child {} {} ({}): {}", context, child.spec->id, child.pid ? to_string(child.pid) : "undefined",
-                    to_string(child.restart()), why.to_string()));
+  void report(SupervisorContext context, const Child& child, const Reason& why) noexcept {
+    report(ReportKind::supervisor, [&] { return SupervisorReport{who(), context, why, described_child(child)}; });
+  }
+  void report_progress(const Child& child) noexcept {
+    report(ReportKind::progress, [&] {
+      return ProgressReport{who(), child.spec->id, child.pid, std::string(child.spec->start.what())};
+    });
   }
 
   SupervisorSpec spec_;
@@ -519,7 +542,8 @@ void SupervisorProcess::end(At child) {
     receive(bound, when([&](const Down& down) { return down.ref == ref; }, [&](Down& down) { why = down.reason; }),
             [&](Timeout) {
               if (killed) {
-                report("shutdown_error", *child, Reason("killed", "it has not reached a safe point yet"));
+                report(SupervisorContext::shutdown_error, *child,
+                       Reason("killed", "it has not reached a safe point yet"));
                 bound = forever;
               } else {
                 killed = true;
@@ -535,7 +559,7 @@ void SupervisorProcess::end(At child) {
                  if (*why == reason::noproc) why = exit.reason;
                }),
           [](Timeout) {});
-  if (!ended_as_told(*child->spec, killed, *why)) report("shutdown_error", *child, *why);
+  if (!ended_as_told(*child->spec, killed, *why)) report(SupervisorContext::shutdown_error, *child, *why);
   set(child, State::undefined);
 }
 
@@ -572,7 +596,7 @@ void SupervisorProcess::end_instances() {
     }
   };
   const auto gone = [&](At child, const Reason& why) {
-    if (!ended_as_told(*child->spec, killed, why)) report("shutdown_error", *child, why);
+    if (!ended_as_told(*child->spec, killed, why)) report(SupervisorContext::shutdown_error, *child, why);
   };
   for (const Child& child : children_) {
     if (child.is_running()) monitor(child.pid);
@@ -613,7 +637,9 @@ void SupervisorProcess::drain() {
 // SEMANTICS 12.5, 12.9.
 void SupervisorProcess::child_ended(At child, const Reason& why) {
   const bool again = child->restart() == permanent || (child->restart() == transient && why.is_abnormal());
-  if (child->restart() == permanent || why.is_abnormal()) report("child_terminated", *child, why);
+  if (child->restart() == permanent || why.is_abnormal()) {
+    report(SupervisorContext::child_terminated, *child, why);
+  }
   if (draining_) {
     set(child, State::undefined);
     if (counts_.active == 0) stop(reason::shutdown);
@@ -849,7 +875,8 @@ ChildSpec supervisor(std::string id, SupervisorSpec spec, ChildOptions options) 
       return start_link(bound, with.spawn, spec);
     }
   };
-  return {std::move(id), std::move(options), ChildType::supervisor, ChildStart(Start{std::move(spec)}, nullptr)};
+  return {std::move(id), std::move(options), ChildType::supervisor,
+          ChildStart(Start{std::move(spec)}, nullptr, detail::type_name<detail::SupervisorProcess>())};
 }
 
 Started start_link(Bound bound, const SpawnOptions& options, SupervisorSpec spec) {
