@@ -140,6 +140,28 @@ std::size_t settled_size(Pid supervisor) {
   return size;
 }
 
+std::vector<Pid> pids_of(const Strings& names) {
+  std::vector<Pid> pids;
+  for (const std::string& name : names) pids.push_back(whereis(name).value_or(Pid{}));
+  return pids;
+}
+
+/// The names of the leaves, if the tree has all it should have and each has answered, so that nothing done to it before
+/// is still on its way; none otherwise. From then on leaves trap exits, so that their ends are seen.
+Strings leaves_if_whole(Pid root, const Forest& forest) {
+  const std::vector<Pid> before = pids_of(forest.names);
+  Strings leaves;
+  for (const std::string& name : forest.names) {
+    const auto info = process_info(whereis(name).value_or(Pid{}), 10s);
+    if (!info) return {};
+    if (info->entry.find("Leaf") == std::string::npos) continue;
+    if (call(Name{name}, Hello{}, 10s) != name) return {};
+    leaves.push_back(name);
+  }
+  const bool whole = settled_size(root) == forest.names.size() + 1 && pids_of(forest.names) == before;
+  return whole ? leaves : Strings{};
+}
+
 // Does something bad to somebody, again and again.
 void vandal(const ForestPtr& forest, std::uint64_t number, unsigned times) {
   base::Random random = random_of(number);
@@ -192,19 +214,13 @@ TEST_P(SupervisorStressTest, ATreeIsWholeAgainAfterAStormAndEndsInOrder) {
       storm(forest, scaled(400));
       forest->trouble = 0;
       const auto until = now() + 60s;
-      std::size_t size = 0;
-      while ((size = settled_size(*root)) != forest->names.size() + 1 && now() < until) sleep(1ms);
-      ASSERT_EQ(size, forest->names.size() + 1) << "the tree is not whole again";
-      while (forest->alive->load() > static_cast<long>(size) && now() < until) sleep(1ms);
-      // Everybody answers under its name, and now traps exits, so that its end is seen.
       Strings leaves;
-      for (const std::string& name : forest->names) {
-        const auto info = process_info(*whereis(name), 10s);
-        ASSERT_TRUE(info.has_value());
-        if (info->entry.find("Leaf") == std::string::npos) continue;
-        leaves.push_back(name);
-        EXPECT_EQ(call(Name{name}, Hello{}, 10s), name);
+      while (leaves.empty() && now() < until) {
+        leaves = leaves_if_whole(*root, *forest);
+        if (leaves.empty()) sleep(1ms);
       }
+      ASSERT_FALSE(leaves.empty()) << "the tree is not whole again";
+      while (forest->alive->load() > static_cast<long>(leaves.size()) && now() < until) sleep(1ms);
       EXPECT_EQ(forest->alive->load(), static_cast<long>(leaves.size())) << "an orphan lives";
       forest->stopping = true;
       const MonitorRef ref = monitor(*root);
@@ -237,9 +253,9 @@ TEST_P(SupervisorStressTest, SmallTreesThatGiveUpAreStartedAnewFromAbove) {
     ASSERT_TRUE(made.has_value());
     storm(forest, scaled(1'000));
     const auto until = now() + 60s;
-    std::size_t size = 0;
-    while ((size = settled_size(*made)) != forest->names.size() + 1 && now() < until) sleep(1ms);
-    EXPECT_EQ(size, forest->names.size() + 1);
+    bool whole = false;
+    while (!(whole = !leaves_if_whole(*made, *forest).empty()) && now() < until) sleep(1ms);
+    EXPECT_TRUE(whole) << "the tree is not whole again";
     EXPECT_GT(forest->starts, forest->names.size());
     exit(*made, reason::shutdown);
     receive(
