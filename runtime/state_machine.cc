@@ -92,7 +92,6 @@ class Agenda {
     return events_.empty() && postponed.empty() && inserted.empty() && asks.empty() && event_.event == nullptr &&
            state_.event == nullptr && named_.empty();
   }
-  std::uint32_t timeouts() const noexcept { return static_cast<std::uint32_t>(asks.size() + named_.size()); }
   std::uint32_t insertions() const noexcept { return inserted.size() + inserted_waiting_; }
 
   void retry_postponed() noexcept { events_.prepend(postponed); }
@@ -123,7 +122,7 @@ class Agenda {
     if (timing->timer) cancel_timer(*self.system, &self, timing->timer);
     take(*timing);  // and dropped
   }
-  void carry_out(TimeoutAsk&& ask) {
+  void carry_out(TimeoutAsk&& ask, std::uint32_t most) {
     if (ask.verb == TimeoutVerb::update) {
       Timing* const timing = find(ask.kind, ask.name);
       if (timing != nullptr && timing->timer) {
@@ -133,6 +132,7 @@ class Agenda {
     }
     cancel(ask.kind, ask.name);
     if (ask.when.is_forever()) return;
+    if (named_.size() >= most && ask.kind == TimeoutKind::named) exit(Reason("too_many_timeouts", ask.name));
     Timing& timing = place(ask.kind, ask.name);
     if (!ask.when.is_poll()) {
       Process& self = self_process();
@@ -239,7 +239,7 @@ void Machine::ask_timeout(TimeoutVerb verb, TimeoutKind kind, std::string_view n
   if (step_ == nullptr || !step_->entering) require_on("a function for timeouts", true);
   if (verb == TimeoutVerb::cancel && agenda_ == nullptr) return;
   Agenda& agenda = this->agenda();
-  if (agenda.timeouts() >= most) exit(Reason("too_many_timeouts", name));
+  if (agenda.asks.size() >= most) exit(Reason("too_many_timeouts", name));
   agenda.asks.push_back({verb, kind, std::string(name), when, std::move(owned)});
 }
 
@@ -286,7 +286,7 @@ void Machine::carry_out_slow(Step& step, bool changed, std::uint32_t most) {
     agenda.cancel(TimeoutKind::state);
   }
   agenda.admit_inserted();
-  for (TimeoutAsk& ask : std::exchange(agenda.asks, {})) agenda.carry_out(std::move(ask));
+  for (TimeoutAsk& ask : std::exchange(agenda.asks, {})) agenda.carry_out(std::move(ask), most);
 }
 
 }  // namespace erlking::detail

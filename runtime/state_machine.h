@@ -101,7 +101,7 @@ class Machine {
   void postpone_this(Message&& given_back);
   /// `item`, which is taken over, is inserted; the machine may have `most` such.
   void insert_event(Item* item, std::uint32_t most);
-  /// `event` is taken over; null to cancel. Of timeouts there may be `most`.
+  /// `event` is taken over; null to cancel. One step may ask `most` times.
   void ask_timeout(TimeoutVerb verb, TimeoutKind kind, std::string_view name, const Bound& when, Item* event,
                    std::uint32_t most);
 
@@ -151,8 +151,9 @@ template <class Class, MachineState State>
 class StateMachine : public detail::Machine {
  public:
   /// The most events that may be postponed at once; also the most that next_event() inserted and that wait, and the
-  /// most timeouts. Beyond them the machine ends with `too_many_postponed` (a request is refused instead),
-  /// `too_many_events`, `too_many_timeouts`. A class may have its own constant of this name.
+  /// most timeouts that have a name, or are set at once. Beyond them the machine ends with `too_many_postponed` (a
+  /// request is refused instead), `too_many_events`, `too_many_timeouts`. A class may have its own constant of this
+  /// name. Timers that run also take places of SpawnOptions::timers; without one it ends with `system_limit`.
   static constexpr std::uint32_t kEventsMax = 1'024;
 
   /// The state; in on() that in which the event is handled, also when next_state() has been said.

@@ -549,6 +549,20 @@ TEST_F(StateMachineTest, Rule_11_8_NamedTimeoutsRunOnThroughEveryState) {
                        }}})
                   .name(),
               "too_many_timeouts");
+    const Monitored full = begin({{"fill@a",
+                                   [](Probe& p) {
+                                     for (int i = 0; i < 8; ++i) p.timeout("t" + std::to_string(i), 1h, Note{"t"});
+                                   }},
+                                  {"again@a", [](Probe& p) { p.timeout("t0", 1h, Note{"t"}); }},
+                                  {"swap@a",
+                                   [](Probe& p) {
+                                     p.cancel_timeout("t0");
+                                     p.timeout("t8", 1h, Note{"t"});
+                                   }},
+                                  {"more@a", [](Probe& p) { p.timeout("t9", 1h, Note{"t"}); }}});
+    for (const char* name : {"fill", "again", "swap"}) EXPECT_EQ(call(full.pid, Now{name}, 1s), "a");
+    send(full.pid, Note{"more"});
+    EXPECT_EQ(await_down(full), Reason("too_many_timeouts", "t9"));
   });
 }
 
