@@ -3,6 +3,7 @@
 
 #include "gc/gc.h"                  // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export
+#include "runtime/async.h"          // IWYU pragma: export
 #include "runtime/call.h"           // IWYU pragma: export
 #include "runtime/child.h"          // IWYU pragma: export
 #include "runtime/exit.h"           // IWYU pragma: export

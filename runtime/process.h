@@ -128,6 +128,7 @@ struct Relations {
   PeerTable<MonitorRecord> monitors;  // by ref: ours
   PeerTable<SignalPtr> watchers;      // by ref: the MONITOR, to become the DOWN
   PeerTable<AliasKind> aliases;       // by ref: ours
+  ItemPtr owed;                       // destroyed with these, when the reason is known (async.h J1)
   std::uint64_t unlinks = 0;
   std::string label;  // set_label()
 };

@@ -120,6 +120,17 @@ class RequestId {
   detail::Pending pending_;
 };
 
+namespace detail {
+/// Both ends of a request of the running process, whom the caller sends the second one. Throws std::bad_alloc.
+template <Request M>
+std::pair<RequestId<M>, From<M>> open_request(Process& self, base::Nanos gives_up) {
+  Pending pending(self);
+  Item* const answer = make_item<Answer<M>>(self.pid().id, AnswerHead{pending.ref()});
+  answer->flags = Item::kAnswer;
+  return {RequestId<M>(std::move(pending)), From<M>(ReplyTo{&self, ReplyTo::by_message(answer), gives_up})};
+}
+}  // namespace detail
+
 /// Sends a request and does not wait: neither for the answer nor for room. What stands in its way (`noproc`, `full`) is
 /// its answer. `gives_up`: what From::deadline() tells whoever answers. To oneself: it is a message like any other.
 /// Throws std::bad_alloc, and then has sent nothing. A safe point, as the others here.
@@ -129,19 +140,15 @@ RequestId<M> send_request(const To& address, M request, Clock::time_point gives_
   self.checkpoint();
   const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  detail::Pending pending(self);
-  detail::ItemPtr answer(detail::make_item<detail::Answer<M>>(self.pid().id, detail::AnswerHead{pending.ref()}));
-  answer->flags = Item::kAnswer;
-  Item* const item = detail::make_item<detail::Called<M>>(stamp, std::move(request), From<M>{});
-  From<M>& from = item->body<detail::Called<M>>()->from;
-  from.aim({&self, detail::ReplyTo::by_message(answer.release()), base::to_nanos(gives_up)});
+  auto [id, from] = detail::open_request<M>(self, base::to_nanos(gives_up));
+  Item* const item = detail::make_item<detail::Called<M>>(stamp, std::move(request), std::move(from));
   const Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) [[unlikely]] {
     const bool full = detail::delivery_of(push, target) == Delivery::full;
-    from.fail({full ? CallFailure::full : CallFailure::noproc, {}});
+    item->body<detail::Called<M>>()->from.fail({full ? CallFailure::full : CallFailure::noproc, {}});
     detail::drop_item(item);
   }
-  return RequestId<M>(std::move(pending));
+  return std::move(id);
 }
 
 /// Waits for the answer at most `bound`. Nothing: it has not come, and the request goes on. Throws std::logic_error if
@@ -298,6 +305,14 @@ std::expected<Response<M, Label>, NoResponse> check_response(Message& message, R
   return requests.close(*answer, then);
 }
 
+namespace detail {
+/// For several waits, beginning now, that are bound by `bound` together.
+inline Bound bound_of_all(Process& self, Bound bound) noexcept {
+  if (self.in_call) bound = within_call(self, bound);
+  return bound.is_poll() ? bound : deadline_of(*self.system, bound);
+}
+}  // namespace detail
+
 // --- one to many -----------------------------------------------------------------------------------------------------
 
 /// Something that lists whom to send to: Pids, Names, Aliases, or To.
@@ -319,8 +334,7 @@ requires std::copy_constructible<M> MultiReply<std::ranges::range_value_t<R>, M>
                                                                                             Bound bound) {
   using Target = std::ranges::range_value_t<R>;
   Process& self = require_process("multi_call");
-  if (self.in_call) bound = detail::within_call(self, bound);
-  const Bound until = bound.is_poll() ? bound : detail::deadline_of(*self.system, bound);
+  const Bound until = detail::bound_of_all(self, bound);
   const Clock::time_point gives_up = base::to_time_point(detail::exact_deadline(self, until));
   std::vector<std::pair<Target, Outcome<M>>> all;
   Requests<M, std::size_t> asked;

@@ -2,6 +2,7 @@
 // allocation. Each ends as its header says, leaves nothing half done, and works again once there is memory.
 #include "tests/stress/stress.h"
 
+#include <array>
 #include <cstdlib>
 #include <functional>
 #include <new>
@@ -120,6 +121,24 @@ const std::vector<Operation>& operations() {
          return all.replies.size() + all.bad.size() != 2 ? "lost one"
                 : all.bad.empty()                        ? "ok"
                                                          : std::string(to_string(all.bad.front().second.kind));
+       }},
+      {"async",
+       false,
+       {limit},
+       [](const Others&) -> std::string {
+         const auto result = await(async([] { return 5; }), 5s);
+         return !result ? std::string(to_string(result.error().kind)) : *result == 5 ? "ok" : "wrong result";
+       }},
+      {"parallel_map",
+       false,
+       {bad_alloc, limit, no_memory, "refused", "died"},
+       [](const Others&) -> std::string {
+         const auto results = parallel_map(
+             std::array{1, 2}, [](int n) { return n; }, {.at_once = 1}, 5s);
+         for (const auto& result : results) {
+           if (!result) return std::string(to_string(result.error().kind));
+         }
+         return results.size() == 2 && results[1] == 2 ? "ok" : "wrong results";
        }},
       {"link", false, {limit}, [](const Others& o) { return link(o.peer), "ok"; }},
       {"link_again", true, {limit}, [](const Others& o) { return unlink(o.peer), link(o.peer), "ok"; }},

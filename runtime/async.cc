@@ -1,0 +1,16 @@
+#include "runtime/async.h"
+
+namespace erlking::detail {
+
+Leash::Leash(Process& owner) : kill_(new_signal(SignalKind::exit_plain, owner.pid())) {
+  signal_body(*kill_).reason = reason::kill;
+}
+
+void Leash::pull() noexcept {
+  auto* const self = static_cast<Process*>(sched::current());
+  if (self == nullptr || self->pid() != signal_body(*kill_).from) return;
+  if (self->relations != nullptr) self->relations->links.remove(process_.id);  // J2
+  send_or_drop(*self->system, std::move(kill_), process_);
+}
+
+}  // namespace erlking::detail
