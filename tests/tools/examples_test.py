@@ -6,12 +6,26 @@ usage: examples_test.py PROGRAM
 
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import threading
 
 TIMEOUT_S = 120
 TIME = r'\d+(\.\d+)?'
+SUPERVISED = ['storage', 'front', 'pool', 'upkeep', 'writer', 'cache', 'listener', 'worker', 'meter', 'sampler',
+              'steward']
 COLLATZ = ['27: 111 steps', '-1: exception: std::domain_error: negative', '97: 118 steps', '0: timeout', '1: 0 steps']
+
+
+def supervised(faults, seed):
+    """What `supervised` prints when it has made so many faults, the same number for each role."""
+    role = rf'(?:{"|".join(SUPERVISED)}) +[16] +{faults // len(SUPERVISED)} +[1-9]\d*\n'
+    return (rf'seed {seed}, {faults} faults\nrole +processes +faults +restarts\n(?:{role}){{{len(SUPERVISED)}}}'
+            rf'faults: {faults} \(\d+ killed, .*\)\nrequests: [1-9]\d* served, 0 failed, \d+ asked again\n'
+            rf'writes: [1-9]\d* acknowledged, 0 lost, 0 written twice; audits: {faults + 1}\n'
+            rf'done after {TIME} s, stopped in order\n')
+
 
 # name: its first word of usage, then (arguments, status, stdout as a regular expression).
 RUNS = {
@@ -41,7 +55,38 @@ RUNS = {
         (['1000000001'], 2, ''),
         (['x'], 2, ''),
     ],
+    'supervised': [
+        (['--quick', '--seed', '1'], 0, supervised(55, 1)),
+        (['--faults', '33', '--seed', '2', '--ek-workers=1', '--sync'], 0, supervised(33, 2)),
+        (['--faults', '22', '--seed', '3', '--ek-scheduler=threads'], 0, supervised(22, 3)),
+        (['--faults', '10'], 2, ''),
+        (['--seconds', '0'], 2, ''),
+        (['--seed'], 2, ''),
+        (['7'], 2, ''),
+    ],
 }
+# name: arguments of a run that goes on, the line after which it gets SIGINT, and the end of its output. Its status: 0.
+INTERRUPTED = {
+    'supervised': (['--faults', '1000000'], '   100 faults',
+                   rf'(?s).*, 0 lost, 0 written twice.*interrupted after {TIME} s, stopped in order\n'),
+}
+
+
+def interrupt(program, arguments, line, output):
+    """Whether it stops in order."""
+    with subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        timer = threading.Timer(TIMEOUT_S, run.kill)
+        timer.start()
+        printed = ''
+        while not printed.startswith(line) and (printed := run.stdout.readline()):
+            pass
+        run.send_signal(signal.SIGINT)
+        rest, errors = run.communicate()
+        timer.cancel()
+    if run.returncode == 0 and re.fullmatch(output, rest):
+        return True
+    print(f'{program} {arguments}, interrupted: status {run.returncode}:\n{rest}{errors}')
+    return False
 
 
 def main(program):
@@ -59,6 +104,8 @@ def main(program):
             faults += 1
             print(f'{name} {arguments}: status {ended.returncode}, not {status}, or not what it should print:\n'
                   f'{ended.stdout}{ended.stderr}')
+    if name in INTERRUPTED and not interrupt(program, *INTERRUPTED[name]):
+        faults += 1
     return 1 if faults else 0
 
 
