@@ -86,7 +86,7 @@ struct BenchArguments {
 
 void add_bench(CLI::App& app, BenchArguments& given) {
   CLI::App& bench = *app.add_subcommand("bench", "Measures Erlking, and others beside it in the same run");
-  bench.add_option("workload", given.workloads, "what to measure; none: all, which is all but idle and idle-handlers")
+  bench.add_option("workload", given.workloads, "what to measure; none: all, which is all but those named idle…")
       ->option_text("WORKLOAD…|all");
   bench
       .add_option("--scheduler", given.scheduler,
@@ -111,7 +111,7 @@ void add_bench(CLI::App& app, BenchArguments& given) {
       "Workloads:\n" + workload_list() +
       "\nEvery figure goes through the public interface, with bounds, timeouts and statistics on. Systems and\n"
       "workloads take turns; a run during which others used more than a quarter of a core is repeated.\n"
-      "idle and idle-handlers are measured only if named, and once: they take longer and more memory than all others.");
+      "Those named idle… are measured only if asked for, and once: they take longer and more memory than all others.");
 }
 
 void print_list() {

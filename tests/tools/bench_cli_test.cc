@@ -20,14 +20,16 @@ namespace {
 
 constexpr std::string_view kHeader = "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs";
 // Ours can run.
-const std::vector<std::string> kWorkloads = {
-    "latency",     "pingpong",      "pingpong-apart", "ring-1",        "ring-100",       "fanin",
-    "fanin-apart", "big",           "spawn",          "spawn-monitor", "fork-join-1k",   "fork-join-64k",
-    "monitors",    "call",          "call-apart",     "call-50",       "selective",      "compute-1us",
-    "compute-5us", "compute-100us", "behind",         "timers",        "timer-accuracy", "timer-accuracy-spread",
-    "idle",        "idle-handlers"};
+const std::vector<std::string> kWorkloads = {"latency",   "pingpong",      "pingpong-apart", "ring-1",
+                                             "ring-100",  "fanin",         "fanin-apart",    "big",
+                                             "spawn",     "spawn-monitor", "fork-join-1k",   "fork-join-64k",
+                                             "monitors",  "restart",       "sup-start",      "sup-simple-100k",
+                                             "call",      "call-apart",    "call-50",        "server-call",
+                                             "selective", "compute-1us",   "compute-5us",    "compute-100us",
+                                             "behind",    "timers",        "timer-accuracy", "timer-accuracy-spread",
+                                             "idle",      "idle-handlers", "idle-servers"};
 // Measured only if named, and once.
-const std::set<std::string> kOnce = {"idle", "idle-handlers"};
+const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers"};
 // Nothing to measure with one worker.
 const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart", "behind"};
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
@@ -208,20 +210,22 @@ TEST(BenchCli, WhatIsLateHasFourFigures) {
   EXPECT_EQ(metrics["timer-accuracy"], late);
 }
 
-TEST(BenchCli, IdleHasThreeFigures) {
-  const Ended ended = run(Words{"bench", "idle", "--csv", "--workers", "2"} + kSmall);
-  ASSERT_EQ(ended.status, 0) << ended.err;
+std::set<std::string> metrics_of(const std::string& workload) {
+  const Ended ended = run(Words{"bench", workload, "--csv", "--workers", "2"} + kSmall);
+  EXPECT_EQ(ended.status, 0) << ended.err;
   std::set<std::string> metrics;
   for (const CsvRow& row : csv(ended.out)) metrics.insert(row.at("metric"));
-  EXPECT_EQ(metrics, std::set<std::string>({"bytes_each", "ns_per_spawn", "percent_cpu"}));
+  return metrics;
+}
+
+TEST(BenchCli, IdleHasThreeFigures) {
+  EXPECT_EQ(metrics_of("idle"), std::set<std::string>({"bytes_each", "ns_per_spawn", "percent_cpu"}));
+  EXPECT_EQ(metrics_of("idle-servers"), std::set<std::string>({"bytes_each", "ns_per_start", "percent_cpu"}));
 }
 
 TEST(BenchCli, IdleHandlersHaveOneMore) {
-  const Ended ended = run(Words{"bench", "idle-handlers", "--csv", "--workers", "2"} + kSmall);
-  ASSERT_EQ(ended.status, 0) << ended.err;
-  std::set<std::string> metrics;
-  for (const CsvRow& row : csv(ended.out)) metrics.insert(row.at("metric"));
-  EXPECT_EQ(metrics, std::set<std::string>({"bytes_each", "ns_per_spawn", "ns_per_wake", "percent_cpu"}));
+  EXPECT_EQ(metrics_of("idle-handlers"),
+            std::set<std::string>({"bytes_each", "ns_per_spawn", "ns_per_wake", "percent_cpu"}));
 }
 
 // The runs of a workload that is run once are so however many are asked for.
@@ -295,7 +299,7 @@ TEST(BenchCli, BeamRunsBesideUs) {
 
 // What one of them cannot do is no failure, and has no row of its.
 void expect_rows_beside(const std::string& peer, const std::set<std::string>& cannot) {
-  const Words all = {"bench", "all", "idle", "idle-handlers", "--csv", "--workers", "2", "--vs", peer};
+  const Words all = {"bench", "all", "idle", "idle-handlers", "idle-servers", "--csv", "--workers", "2", "--vs", peer};
   const Ended ended = run(all + kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::set<std::string> ran;
@@ -312,7 +316,8 @@ TEST(BenchCli, BeamDoesWhatItCan) {
 
 TEST(BenchCli, GoDoesWhatItCan) {
   if (!on_path("go")) GTEST_SKIP() << "no Go here";
-  expect_rows_beside("go", {"fanin-apart", "monitors", "selective", "idle-handlers"});
+  expect_rows_beside("go", {"fanin-apart", "monitors", "restart", "sup-start", "sup-simple-100k", "selective",
+                            "idle-handlers", "idle-servers"});
 }
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {

@@ -82,7 +82,8 @@ class Bench {
   }
 
  private:
-  using Key = std::pair<Contender, unsigned>;  // and its number of workers
+  using Key = std::pair<Contender, unsigned>;        // and its number of workers
+  using FreshKey = std::pair<const Workload*, Key>;  // of a peer for one workload that is run once
 
   bool start_peers() {
     if (options_.peers.empty()) return true;
@@ -110,7 +111,7 @@ class Bench {
     auto peer = Peer::start(which, workers, options_.peers_dir, cache, n);
     if (!peer) return complain(peer.error());
     pids_.push_back((*peer)->pid());
-    fresh_.emplace(Key{which, workers}, std::move(*peer));
+    fresh_.emplace(FreshKey{&workload, Key{which, workers}}, std::move(*peer));
     return true;
   }
 
@@ -251,13 +252,14 @@ class Bench {
 
   Result run_peer(const Job& job, std::uint64_t n, base::Nanos limit) {
     if (n == 0) return std::unexpected(Failure{"unsupported", true});
-    const auto& peers = job.which.workload->once ? fresh_ : peers_;
-    return peers.at({job.column.contender, job.which.workers})->run(job.which, n, limit);
+    const Key key{job.column.contender, job.which.workers};
+    const auto& peer = job.which.workload->once ? fresh_.at({job.which.workload, key}) : peers_.at(key);
+    return peer->run(job.which, n, limit);
   }
 
   // Its memory is wanted by the next. Not before the run has been judged: what it used is no neighbour's.
   void end_fresh(const Job& job) {
-    const auto at = fresh_.find({job.column.contender, job.which.workers});
+    const auto at = fresh_.find({job.which.workload, {job.column.contender, job.which.workers}});
     if (at == fresh_.end()) return;
     std::erase(pids_, at->second->pid());
     fresh_.erase(at);
@@ -308,7 +310,8 @@ class Bench {
   }
 
   const BenchOptions& options_;
-  std::map<Key, std::unique_ptr<Peer>> peers_, fresh_;  // fresh: for what is run once
+  std::map<Key, std::unique_ptr<Peer>> peers_;
+  std::map<FreshKey, std::unique_ptr<Peer>> fresh_;
   std::vector<pid_t> pids_;
   std::map<std::pair<std::size_t, unsigned>, std::unique_ptr<Runtime>> runtimes_;  // by scheduler and workers
   std::vector<Job> jobs_;

@@ -35,9 +35,13 @@ constexpr Entry kPrograms[] = {
     {"fork-join-1k", [](const Case&, std::uint64_t n) { return fork_join(n, 10); }},
     {"fork-join-64k", [](const Case&, std::uint64_t n) { return fork_join(n, 16); }},
     {"monitors", [](const Case&, std::uint64_t n) { return monitors(n); }},
+    {"restart", [](const Case&, std::uint64_t n) { return restarting(n); }},
+    {"sup-start", [](const Case&, std::uint64_t n) { return supervised_start(n); }},
+    {"sup-simple-100k", [](const Case&, std::uint64_t n) { return instances(n); }},
     {"call", [](const Case&, std::uint64_t n) { return calling(n, false); }},
     {"call-apart", [](const Case&, std::uint64_t n) { return calling(n, true); }},
     {"call-50", [](const Case&, std::uint64_t n) { return call_pairs(n); }},
+    {"server-call", [](const Case&, std::uint64_t n) { return server_calling(n); }},
     {"selective", [](const Case&, std::uint64_t n) { return selective(n); }},
     {"compute-1us", [](const Case&, std::uint64_t n) { return compute(n, 1us); }},
     {"compute-5us", [](const Case&, std::uint64_t n) { return compute(n, 5us); }},
@@ -86,7 +90,8 @@ Result run_idle(const Case& which, Options options, std::uint64_t n, Duration re
   options.max_processes = static_cast<std::uint32_t>(std::max<std::uint64_t>(options.max_processes, n + kMore));
   IdleRun run(n);
   Runtime runtime(std::move(options));
-  const auto program = which.workload->name == "idle" ? &idle : &idle_handlers;
+  const std::string_view name = which.workload->name;
+  const auto program = name == "idle" ? &idle : name == "idle-handlers" ? &idle_handlers : &idle_servers;
   return run_in(runtime, false, limit, [&run, rest, program] { return program(run, rest); });
 }
 

@@ -12,8 +12,8 @@ namespace erlking::bench {
 /// the calling thread (no process), at most `limit`.
 Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration limit);
 
-/// The workloads `idle` and `idle-handlers`: n processes in a runtime of their own, with room for them, that wait for
-/// at least `rest`.
+/// The workloads `idle`, `idle-handlers` and `idle-servers`: n processes in a runtime of their own, with room for them,
+/// that wait for at least `rest`.
 Result run_idle(const Case& which, Options options, std::uint64_t n, Duration rest, Duration limit);
 
 }  // namespace erlking::bench

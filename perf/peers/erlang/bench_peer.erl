@@ -15,7 +15,7 @@
 -behaviour(gen_server).
 
 -export([main/0]).
--export([init/1, handle_call/3, handle_cast/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_continue/2]).
 
 -define(PRODUCERS, 4).
 %% fanin: messages covered by one credit, and credits a producer starts with.
@@ -28,6 +28,9 @@
 -define(PAIRS, 50).
 -define(UNMATCHED, 10000).
 -define(MONITORS, 100000).
+%% sup-start: children of one supervisor; restart: restarts by one supervisor.
+-define(CHILDREN, 10000).
+-define(RESTARTS, 100).
 %% compute: workers, and requests each of them has at most.
 -define(WORKERS, 16).
 -define(QUEUED, 8).
@@ -99,6 +102,10 @@ workload("fork-join-1k")   -> fun(N, _) -> fork_join(N, 10) end;
 workload("fork-join-64k")  -> fun(N, _) -> fork_join(N, 16) end;
 workload("monitors")       -> fun(N, _) -> monitors(N) end;
 workload("call-50")        -> fun(N, _) -> call_pairs(N) end;
+workload("server-call")    -> fun(N, _) -> calling(N, [], [], "natural") end;
+workload("restart")        -> fun(N, _) -> restarting(N) end;
+workload("sup-start")      -> fun(N, _) -> supervised_start(N) end;
+workload("sup-simple-100k") -> fun(N, _) -> instances(N) end;
 workload("selective")      -> fun(N, _) -> selective(N) end;
 workload("compute-1us")    -> fun(N, _) -> compute(N, 1000) end;
 workload("compute-5us")    -> fun(N, _) -> compute(N, 5000) end;
@@ -107,7 +114,8 @@ workload("behind")         -> fun(N, _) -> two(), behind(N) end;
 workload("timers")         -> fun(N, _) -> timers(N) end;
 workload("timer-accuracy") -> fun(N, _) -> timer_accuracy(N, 0) end;
 workload("timer-accuracy-spread") -> fun(N, _) -> timer_accuracy(N, ?TIMER_MS * 1000000) end;
-workload("idle")           -> fun idle/2;
+workload("idle")           -> fun(N, Options) -> idle(N, Options, "ns_per_spawn", fun spawn_idle/1) end;
+workload("idle-servers")   -> fun(N, Options) -> idle(N, Options, "ns_per_start", fun start_idle/1) end;
 workload(_)                -> throw(unknown).
 
 parse([Count | Rest]) ->
@@ -467,12 +475,84 @@ selective(N) ->
     ok = gen_server:stop(Server),
     [{"ns_per_call", Ns / N}, {"where", "natural"}].
 
-init([]) -> {ok, nothing}.
+%% Of gen_server, and of supervisor.
+init([]) -> {ok, nothing};
+init({mortal, Owner}) -> {ok, Owner, {continue, announce}};
+init(session) -> {ok, {session, <<>>, 0}};
+init({supervisor, Flags, Specs}) -> {ok, {Flags, Specs}}.
+
+%% Tells when its start is complete: killed before, that would be a failed start.
+handle_continue(announce, Owner) ->
+    Owner ! {up, self()},
+    {noreply, Owner}.
 
 handle_call({echo, K}, _From, State) -> {reply, K, State};
 handle_call(where, _From, State) -> {reply, my_scheduler(), State}.
 
 handle_cast(_, State) -> {noreply, State}.
+
+%%% --------------------------------------------------------------- supervision
+
+%% A permanent child is killed; timed until its replacement says that it is up. A
+%% supervisor for every 100 restarts: at each of them it goes through all those of the
+%% last second.
+restarting(N) ->
+    Pid = start(fun() -> restarts(N, 0) end, []),
+    [{"ns_per_restart", result(Pid) / N}].
+
+restarts(0, Ns) -> Ns;
+restarts(Left, Ns) ->
+    Count = min(Left, ?RESTARTS),
+    Supervisor = start_supervisor(#{intensity => ?RESTARTS, period => 1}, [spec(mortal, {mortal, self()})]),
+    Child = await_up(),
+    T0 = now_ns(),
+    kill(Count, Child),
+    Spent = now_ns() - T0,
+    ok = gen_server:stop(Supervisor),
+    restarts(Left - Count, Ns + Spent).
+
+kill(0, _) -> ok;
+kill(Left, Child) ->
+    exit(Child, kill),
+    kill(Left - 1, await_up()).
+
+await_up() -> receive {up, Child} -> Child end.
+
+start_supervisor(Flags, Specs) ->
+    {ok, Supervisor} = supervisor:start_link(?MODULE, {supervisor, Flags, Specs}),
+    Supervisor.
+
+spec(Id, Argument) -> #{id => Id, start => {gen_server, start_link, [?MODULE, Argument, []]}}.
+
+%% Supervisors of 10,000 servers each, started with the list of them, and stopped.
+supervised_start(N) ->
+    Pid = start(fun() -> supervised_starts(N, 0) end, []),
+    [{"ns_per_child", result(Pid) / N}].
+
+supervised_starts(0, Ns) -> Ns;
+supervised_starts(Left, Ns) ->
+    Count = min(Left, ?CHILDREN),
+    Specs = [spec({worker, I}, []) || I <- lists:seq(1, Count)],
+    T0 = now_ns(),
+    ok = gen_server:stop(start_supervisor(#{}, Specs)),
+    supervised_starts(Left - Count, Ns + now_ns() - T0).
+
+%% N servers under one simple_one_for_one supervisor, which is then stopped.
+instances(N) ->
+    Pid = start(fun() ->
+                        Template = (spec(worker, []))#{restart => temporary},
+                        Supervisor = start_supervisor(#{strategy => simple_one_for_one}, [Template]),
+                        T0 = now_ns(),
+                        start_instances(N, Supervisor),
+                        ok = gen_server:stop(Supervisor),
+                        now_ns() - T0
+                end, []),
+    [{"ns_per_child", result(Pid) / N}].
+
+start_instances(0, _) -> ok;
+start_instances(Left, Supervisor) ->
+    {ok, _} = supervisor:start_child(Supervisor, []),
+    start_instances(Left - 1, Supervisor).
 
 %%% ------------------------------------------------------------------- latency
 
@@ -671,17 +751,26 @@ arm(K, N, SpreadNs, T0, Times, Noted) ->
 
 %% N processes that wait for ever: memory and time each took, and the share of a CPU
 %% used while they wait (`rest' ms). They stay until the node ends; needs erl +P.
-idle(N, Options) ->
+idle(N, Options, Metric, Make) ->
     Rest = try list_to_integer(option("rest", Options, "5000"))
            catch error:badarg -> 0
            end,
     Rest >= 1 orelse throw("unusable rest"),
     erlang:system_info(process_limit) > N + 1000 orelse throw("unsupported without a larger +P"),
+    Bytes0 = resident_bytes(),
+    T0 = now_ns(),
+    Make(N),
+    Ns = now_ns() - T0,
+    Bytes = resident_bytes() - Bytes0,
+    {Cpu0, _} = erlang:statistics(runtime),
+    receive after Rest -> ok end,
+    {Cpu, _} = erlang:statistics(runtime),
+    [{"bytes_each", Bytes / N}, {Metric, Ns / N}, {"percent_cpu", 100 * (Cpu - Cpu0) / Rest}].
+
+spawn_idle(N) ->
     Ran = atomics:new(1, []),
     atomics:put(Ran, 1, N),
     Me = self(),
-    Bytes0 = resident_bytes(),
-    T0 = now_ns(),
     spawn_batch(N, fun() ->
                            case atomics:sub_get(Ran, 1, 1) of
                                0 -> Me ! all_wait;
@@ -689,13 +778,13 @@ idle(N, Options) ->
                            end,
                            receive stop -> ok end
                    end),
-    receive all_wait -> ok end,
-    Ns = now_ns() - T0,
-    Bytes = resident_bytes() - Bytes0,
-    {Cpu0, _} = erlang:statistics(runtime),
-    receive after Rest -> ok end,
-    {Cpu, _} = erlang:statistics(runtime),
-    [{"bytes_each", Bytes / N}, {"ns_per_spawn", Ns / N}, {"percent_cpu", 100 * (Cpu - Cpu0) / Rest}].
+    receive all_wait -> ok end.
+
+%% Servers, each start waited for.
+start_idle(0) -> ok;
+start_idle(N) ->
+    {ok, _} = gen_server:start(?MODULE, session, []),
+    start_idle(N - 1).
 
 %% Of this node, its page tables included.
 resident_bytes() ->

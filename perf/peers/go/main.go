@@ -68,6 +68,11 @@ var workloads = map[string]workload{
 	"fork-join-64k":         func(n int, _ options) (string, error) { return forkJoin(n, 16), nil },
 	"monitors":              unsupported, // no goroutine can be watched
 	"call-50":               func(n int, _ options) (string, error) { return callPairs(n), nil },
+	"server-call":           func(n int, _ options) (string, error) { return call(n, false), nil },
+	"restart":               unsupported, // nor can one be killed
+	"sup-start":             unsupported,
+	"sup-simple-100k":       unsupported,
+	"idle-servers":          unsupported, // the start of a goroutine is not waited for
 	"selective":             unsupported, // a channel is taken from in order
 	"compute-1us":           func(n int, _ options) (string, error) { return compute(n, time.Microsecond), nil },
 	"compute-5us":           func(n int, _ options) (string, error) { return compute(n, 5*time.Microsecond), nil },

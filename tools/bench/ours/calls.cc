@@ -26,6 +26,12 @@ void ask(Pid server, std::uint64_t n) {
   }
 }
 
+class EchoServer : public Server {
+ public:
+  using Handles = Messages<Echo>;
+  std::uint64_t on(Echo& echo) { return echo.k; }
+};
+
 struct Begin {};
 struct Done {};
 struct Unmatched {
@@ -67,6 +73,15 @@ Outcome call_pairs(std::uint64_t n) {
   watch.stop();
   for (const Pid caller : callers) send(caller, Stop{});
   return {{{"ns_per_call", watch.ns_per(share * kPairs)}}, "natural"};
+}
+
+Outcome server_calling(std::uint64_t n) {
+  const Started server = start_link<EchoServer>(kLimit, {});
+  if (!server) exit(Reason("not_started"));
+  Watch watch;
+  Seen seen;
+  in_quarters(n, watch, seen, {self(), *server}, [&](std::uint64_t count) { ask(*server, count); });
+  return {{{"ns_per_call", watch.ns_per(n)}}, seen.text()};
 }
 
 Outcome selective(std::uint64_t n) {

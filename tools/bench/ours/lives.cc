@@ -41,12 +41,31 @@ void until_stopped() {
   }
 }
 
+// A session's state of 40 bytes.
+struct Session : Server {
+  using Handles = Messages<Stop>;
+  void on(Stop) { stop(); }
+  std::string name;
+  std::uint64_t seen = 0;
+};
+static_assert(sizeof(Session) == 40);
+
 struct AllThere {};  // they all wait, or have all ended
 
 double cpu_ns() {
   timespec used{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return static_cast<double>(used.tv_sec) * 1e9 + static_cast<double>(used.tv_nsec);
+}
+
+struct AtRest {
+  double bytes_each, percent_cpu;
+};
+// Of idle processes that are all there, for so long.
+AtRest watch_rest(const IdleRun& run, Duration rest) {
+  const double bytes = resident_bytes() - run.bytes_before, cpu = cpu_ns();
+  sleep(rest);
+  return {bytes / static_cast<double>(run.pids.size()), 100 * (cpu_ns() - cpu) / static_cast<double>(rest.count())};
 }
 
 }  // namespace
@@ -142,13 +161,11 @@ Outcome idle(IdleRun& run, Duration rest) {
   }
   receive(kPatience, [](AllThere) {});
   watch.stop();
-  const double bytes = resident_bytes() - run.bytes_before, cpu = cpu_ns();
-  sleep(rest);
-  const double percent = 100 * (cpu_ns() - cpu) / static_cast<double>(rest.count());
+  const AtRest at_rest = watch_rest(run, rest);
   run.left.store(n, std::memory_order_relaxed);
   for (const Pid pid : run.pids) send(pid, Stop{});
   receive(kPatience, [](AllThere) {});
-  return {{{"bytes_each", bytes / static_cast<double>(n)}, {"ns_per_spawn", watch.ns_per(n)}, {"percent_cpu", percent}},
+  return {{{"bytes_each", at_rest.bytes_each}, {"ns_per_spawn", watch.ns_per(n)}, {"percent_cpu", at_rest.percent_cpu}},
           "natural"};
 }
 
@@ -171,9 +188,7 @@ Outcome idle_handlers(IdleRun& run, Duration rest) {
   made.start();
   for (Pid& pid : run.pids) pid = spawn_handler(Sleeper{&run.left, self()});
   made.stop();
-  const double bytes = resident_bytes() - run.bytes_before, cpu = cpu_ns();
-  sleep(rest);
-  const double percent = 100 * (cpu_ns() - cpu) / static_cast<double>(rest.count());
+  const AtRest at_rest = watch_rest(run, rest);
   run.left.store(n, std::memory_order_relaxed);
   std::uint64_t random = 1;
   Watch woken;
@@ -185,10 +200,27 @@ Outcome idle_handlers(IdleRun& run, Duration rest) {
   receive(kPatience, [](AllThere) {});
   woken.stop();
   for (const Pid pid : run.pids) send(pid, Stop{}, kLimit);
-  return {{{"bytes_each", bytes / static_cast<double>(n)},
+  return {{{"bytes_each", at_rest.bytes_each},
            {"ns_per_spawn", made.ns_per(n)},
            {"ns_per_wake", woken.ns_per(n)},
-           {"percent_cpu", percent}},
+           {"percent_cpu", at_rest.percent_cpu}},
+          "natural"};
+}
+
+Outcome idle_servers(IdleRun& run, Duration rest) {
+  Watch made;
+  made.start();
+  for (Pid& pid : run.pids) {
+    const Started session = start<Session>(kLimit, {});
+    if (!session) exit(reason::system_limit);
+    pid = *session;
+  }
+  made.stop();
+  const AtRest at_rest = watch_rest(run, rest);
+  for (const Pid pid : run.pids) send(pid, Stop{}, kLimit);
+  return {{{"bytes_each", at_rest.bytes_each},
+           {"ns_per_start", made.ns_per(run.pids.size())},
+           {"percent_cpu", at_rest.percent_cpu}},
           "natural"};
 }
 

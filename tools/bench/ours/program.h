@@ -85,8 +85,12 @@ Outcome spawning(std::uint64_t n);
 Outcome spawn_monitoring(std::uint64_t n);
 Outcome fork_join(std::uint64_t n, unsigned depth);
 Outcome monitors(std::uint64_t n);
+Outcome restarting(std::uint64_t n);
+Outcome supervised_start(std::uint64_t n);
+Outcome instances(std::uint64_t n);
 Outcome calling(std::uint64_t n, bool apart);
 Outcome call_pairs(std::uint64_t n);
+Outcome server_calling(std::uint64_t n);
 Outcome selective(std::uint64_t n);
 Outcome compute(std::uint64_t n, Duration time);
 Outcome latency(const Case& which, std::uint64_t n);
@@ -107,5 +111,7 @@ struct IdleRun {
 Outcome idle(IdleRun& run, Duration rest);
 // The same with handlers, which are then woken at random.
 Outcome idle_handlers(IdleRun& run, Duration rest);
+// The same with servers, each of whose starts is waited for.
+Outcome idle_servers(IdleRun& run, Duration rest);
 
 }  // namespace erlking::bench
