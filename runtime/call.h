@@ -29,7 +29,7 @@ enum class CallFailure : std::uint8_t {
   calling_self,  ///< would wait for itself
   noconnection,  ///< the node is not connected
   no_memory,     ///< no memory for the request
-  refused,       ///< the process would not do it: `why` tells (sys.h, supervisor.h)
+  refused,       ///< the process would not do it: `why` tells (sys.h, groups.h)
 };
 /// Its name, as above.
 std::string_view to_string(CallFailure failure) noexcept;

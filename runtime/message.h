@@ -19,7 +19,7 @@
 
 namespace erlking {
 
-/// What a message is to a behaviour (behaviour.h).
+/// What a message is to a behaviour (behaviour.h). In this order: the class gets what is no more than a call at once.
 enum class MessageKind : std::uint8_t {
   plain,   ///< something sent
   call,    ///< a request that wants a reply

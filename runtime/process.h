@@ -340,10 +340,10 @@ extern __thread gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec
 
 /// Pushes a signal and wakes whom it wakes. False: closed: the caller keeps it.
 bool push_signal(System& system, Item* item, Pid to) noexcept;
-/// Pushes a message as a signal is: never refused for want of room. queued, or closed: the caller keeps it.
-Push push_uncounted(System& system, Item* item, Pid to) noexcept;
 /// The same; a receiver that is gone needs none. False: it was.
 bool send_or_drop(System& system, SignalPtr signal, Pid to) noexcept;
+/// Pushes a message as a signal is: never refused for want of room. queued, or closed: the caller keeps it.
+Push push_uncounted(System& system, Item* item, Pid to) noexcept;
 
 /// Accounts for the end of the running process, whose stack has been unwound (or given up): D1 without stack and slot.
 void put_away(Process& process) noexcept;

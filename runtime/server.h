@@ -21,8 +21,9 @@
 // more than 40. A callback may do all a process may; while it waits, what comes stays in the mailbox. The protected
 // functions say what is to happen when the callback returns.
 //
-// It ends by stop(); by sys::stop(); by an exit, exception or std::terminate in a callback; if it traps exits, when its
-// parent (who called start_link) ends, whatever the reason; by signals. Before, terminate() runs, but for signals.
+// It ends by stop(); by sys::stop(); by an exit or exception in a callback; if it traps exits, when its parent (who
+// called start_link) ends, whatever the reason, or the runtime: then terminate() runs first. It ends without by a
+// signal, and by std::terminate in a callback, which gives the stack up.
 // Messages that Handles does not name: a request ends the server with `unknown_request`, anything else is logged.
 #pragma once
 
@@ -56,7 +57,7 @@ class Server {
   /// start has been answered.
   template <Sendable T>
   static void continue_with(T&& next) {
-    detail::add_continue(detail::make_item<T>(self_process().pid().id, std::move(next)));
+    detail::add_continue(detail::make_item<T>(require_process("continue_with").pid().id, std::move(next)));
   }
   /// If no message has come `idle` after the callback has returned, Timeout is handled (name it in Handles). Any
   /// message ends it, until asked for again; 0: at once, unless one is there (SEMANTICS 10.8). Negative: none.

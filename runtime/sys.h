@@ -39,7 +39,7 @@ struct ResumeRequest : SystemRequest {
   ResumeRequest() noexcept;
 };
 
-/// Why a behaviour will not show its state as an S: it is another class. Nothing: it is that one.
+/// Why a behaviour will not show its state as a `wanted`: it is of another class.
 Reason not_of_class(const Process& process, const TypeInfo& wanted);
 
 template <class S, class F>
@@ -90,7 +90,7 @@ std::expected<S, CallError> get_state(const To& to, Bound bound) {
       "sys::get_state", to, [](const S& state) { return std::expected<S, Reason>(state); }, bound);
 }
 /// Runs change(S&) on a copy, in the server's process, and makes the copy its state; a copy of the new one. If it
-/// throws the state is as it was: `refused`, with what().
+/// throws a std::exception the state is as it was: `refused`, with what(). Anything else it throws ends the server.
 template <std::copyable S, class F>
 requires std::invocable<F&, S&> && std::move_constructible<F> std::expected<S, CallError> replace_state(const To& to,
                                                                                                         F change,
