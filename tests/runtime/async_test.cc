@@ -227,9 +227,9 @@ TEST_F(AsyncTest, ItBelongsToItsOwner) {
       const Counted here(living);
       sleep(1s);
     });
+    while (living == 0) yield();
     const Monitored other = spawn_monitor([computation = std::move(computation)]() mutable {
       EXPECT_THROW(static_cast<void>(wait_result(computation, 1s)), std::logic_error);
-      static_cast<void>(std::move(computation));
     });
     EXPECT_EQ(await_down(other), reason::normal);
     EXPECT_EQ(living, 1);  // it was not ended
