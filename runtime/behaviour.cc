@@ -55,6 +55,11 @@ namespace {
 using Phase = Behaviour::Phase;
 
 void answer_starter(const ReplyTo& starter, Launch::Answer::Kind kind, const Reason& why) noexcept {
+  if (Item* const item = starter.message()) {
+    item->body<Launched>()->answer = {kind, why};
+    if (push_uncounted(*starter.asker->system, item, Pid{item->stamp}) == Push::closed) drop_item(item);
+    return;
+  }
   answer_ticket(*starter.asker, starter.number, [&](void* cell) { *static_cast<Launch::Answer*>(cell) = {kind, why}; });
 }
 
@@ -266,6 +271,18 @@ std::expected<Monitored, StartError> Launch::complete(Birth& birth, const SpawnO
   self_.checkpoint();                                         // its EXIT is there, and acts (SEMANTICS 9.3)
   if (answer_.kind == Answer::Kind::ignored) return std::unexpected(StartError{StartFailure::ignored});
   return std::unexpected(StartError{StartFailure::failed, std::move(answer_.why)});
+}
+
+Started complete_unawaited(Process& self, Birth& birth, ItemPtr answer, const SpawnOptions& options,
+                           const Start& start) {
+  if (birth.process == nullptr) return std::unexpected(start_error(*self.system, birth.error, options));
+  answer->flags = 0;
+  const Pid pid = self.system->table.next_pid(*birth.process);
+  answer->body<Launched>()->pid = pid;
+  const auto made = complete_spawn(birth, options, start, {.parent = &self, .tie = Tie::link});
+  if (!made) return std::unexpected(start_error(*self.system, made.error(), options));
+  static_cast<void>(answer.release());  // its answer by now, perhaps on its way
+  return made->pid;
 }
 
 // SEMANTICS 9.2: it ends, and nothing of it reaches who gave it up.

@@ -5,8 +5,9 @@
 //
 //   U1  The block holds a Behaviour, then the user's object; until that is constructed, who waits for the start and the
 //       arguments lie in its place. The object is constructed in the new process, by the first thing it does.
-//   U2  Whoever started it waits on its ticket, and is answered exactly once: when the object is there; or, if it never
-//       will be, last of all of the process's death, when its name is free and its EXITs are on their way (9.1–9.3).
+//   U2  Whoever started it is answered exactly once: when the object is there; or, if it never will be, last of all of
+//       the process's death, when its name is free and its EXITs are on their way (9.1–9.3). Who waits does so on its
+//       ticket; who goes on meanwhile gets a Launched, which it has made before.
 //   U3  One message after another: what is the system's goes to the system's part, an Exit from the parent to a
 //       behaviour that traps ends it (10.11), all else to the class. Then come what the class said to do next
 //       (continue_with), its end, or its idle timeout.
@@ -270,6 +271,12 @@ class Launch {
   TicketWait wait_;
 };
 
+/// How a start that nobody waits for went.
+struct Launched {
+  Pid pid;
+  Launch::Answer answer;
+};
+
 /// put_away(), and last of all who waits is told that it will never be ready (U2).
 void put_away_behaviour(Process& process, const Starter& starter) noexcept;
 /// Who waits, out of a behaviour that will never be ready; nobody if it was.
@@ -279,6 +286,27 @@ void terminate_behaviour(Process& process) noexcept;
 /// U4: what is left to do on its stack; the object is destroyed.
 Starter end_behaviour(Process& process) noexcept;
 
+/// Makes the block of a behaviour of class S, whose start answers `starter`. Its process is null if there is none.
+template <class S, const BehaviourType& type, class... A>
+Birth begin_behaviour_of(Process& self, ReplyTo starter, Tie tie, const SpawnOptions& options, A&&... arguments) {
+  using Code = BehaviourCode<S, type, std::decay_t<A>...>;
+  using Begin = Opening<std::decay_t<A>...>;
+  static_assert(alignof(S) <= 64 && alignof(Begin) <= 64,
+                "a behaviour and its arguments are aligned to 64 bytes at most");
+  Birth birth = begin_spawn_handler(*self.system, options, Code::start);
+  if (birth.process == nullptr) return birth;
+  auto* const behaviour = static_cast<Behaviour*>(birth.closure);
+  Begin* const opening = in_block<Begin>(*behaviour);
+  try {
+    new (opening) Begin{starter, {std::forward<A>(arguments)...}};
+  } catch (...) {
+    abandon_spawn(birth, Code::bytes);
+    throw;
+  }
+  new (behaviour) Behaviour(&opening->starter, tie == Tie::link);
+  return birth;
+}
+
 /// Starts a behaviour of class S, tied to the running process, and waits until it is ready.
 template <class S, const BehaviourType& type, class... A>
 std::expected<Monitored, StartError> start_behaviour(const char* what, Tie tie, const Bound& bound,
@@ -286,23 +314,24 @@ std::expected<Monitored, StartError> start_behaviour(const char* what, Tie tie, 
   Process& self = require_process(what);
   self.budget -= Process::kSpawnCost;
   self.checkpoint();
-  using Code = BehaviourCode<S, type, std::decay_t<A>...>;
-  using Begin = Opening<std::decay_t<A>...>;
-  static_assert(alignof(S) <= 64 && alignof(Begin) <= 64,
-                "a behaviour and its arguments are aligned to 64 bytes at most");
   Launch launch(self, bound);
-  Birth birth = begin_spawn_handler(*self.system, options, Code::start);
+  Birth birth = begin_behaviour_of<S, type>(self, launch.reply_to(), tie, options, std::forward<A>(arguments)...);
   if (birth.process == nullptr) return std::unexpected(start_error(*self.system, birth.error, options));
-  auto* const behaviour = static_cast<Behaviour*>(birth.closure);
-  Begin* const opening = in_block<Begin>(*behaviour);
-  try {
-    new (opening) Begin{launch.reply_to(), {std::forward<A>(arguments)...}};
-  } catch (...) {
-    abandon_spawn(birth, Code::bytes);
-    throw;
-  }
-  new (behaviour) Behaviour(&opening->starter, tie == Tie::link);
-  return launch.complete(birth, options, Code::start, tie);
+  return launch.complete(birth, options, BehaviourCode<S, type, std::decay_t<A>...>::start, tie);
+}
+
+/// Completes a start that nobody waits for: `answer` is its Launched, which is taken over.
+Started complete_unawaited(Process& self, Birth& birth, ItemPtr answer, const SpawnOptions& options,
+                           const Start& start);
+/// The same, linked, and does not wait: a Launched with its pid will come.
+template <class S, const BehaviourType& type, class... A>
+Started begin_linked(const char* what, const SpawnOptions& options, A&&... arguments) {
+  Process& self = require_process(what);
+  ItemPtr answer(make_item<Launched>(self.pid().id));
+  Birth birth = begin_behaviour_of<S, type>(self, {&self, ReplyTo::by_message(answer.get())}, Tie::link, options,
+                                            std::forward<A>(arguments)...);
+  return complete_unawaited(self, birth, std::move(answer), options,
+                            BehaviourCode<S, type, std::decay_t<A>...>::start);
 }
 
 }  // namespace detail

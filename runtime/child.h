@@ -132,17 +132,22 @@ class ChildStart {
   /// Any function that starts a child.
   template <std::copy_constructible F>
   requires std::is_invocable_r_v<Started, F&> &&(!std::same_as<F, ChildStart>)ChildStart(F start)
-      : run_([start = std::move(start)](const ChildOptions&, const ChildArguments&) mutable -> Started {
+      : run_([start = std::move(start)](const ChildOptions&, const ChildArguments&, Mode) mutable -> Started {
           return start();
         }),
         what_(detail::type_name<F>()) {}
 
+  /// Whether a start waits until the child is ready.
+  enum class Mode : std::uint8_t {
+    wait,   ///< it does
+    go_on,  ///< not if can_go_on(): the pid is of one that is starting, and a Launched will come (behaviour.h)
+  };
   /// What starts a child that has these options, with what start_child() has brought.
-  using Run = std::function<Started(const ChildOptions& options, const ChildArguments& brought)>;
+  using Run = std::function<Started(const ChildOptions& options, const ChildArguments& brought, Mode mode)>;
   /// For child(): `wanted` is the type of the tuple that start_child() must bring; null: this is no template. `what`
   /// it runs is for reports: a literal.
-  ChildStart(Run run, const TypeInfo* wanted, std::string_view what) noexcept
-      : run_(std::move(run)), wanted_(wanted), what_(what) {}
+  ChildStart(Run run, const TypeInfo* wanted, std::string_view what, bool can_go_on) noexcept
+      : run_(std::move(run)), wanted_(wanted), what_(what), can_go_on_(can_go_on) {}
 
   /// Whether there is a function.
   explicit operator bool() const noexcept { return static_cast<bool>(run_); }
@@ -150,15 +155,18 @@ class ChildStart {
   const TypeInfo* wanted() const noexcept { return wanted_; }
   /// The type of the class or function it runs.
   std::string_view what() const noexcept { return what_; }
+  /// Whether Mode::go_on makes a difference.
+  bool can_go_on() const noexcept { return can_go_on_; }
   /// Starts one; `brought` is of the wanted type.
-  Started operator()(const ChildOptions& options, const ChildArguments& brought) const {
-    return run_(options, brought);
+  Started operator()(const ChildOptions& options, const ChildArguments& brought, Mode mode) const {
+    return run_(options, brought, mode);
   }
 
  private:
   Run run_;
   const TypeInfo* wanted_ = nullptr;
   std::string_view what_;
+  bool can_go_on_ = false;
 };
 
 /// A child as its supervisor knows it.
@@ -189,13 +197,20 @@ Started start_function(const SpawnOptions& options, F&& f, A&&... arguments) {
 
 // What a child is made of: a class, or a function; and its arguments, of which it gets copies.
 template <class S, class... A>
-Started start_of(const ChildOptions& options, std::in_place_type_t<S>, const A&... arguments) {
+Started start_class_of(const ChildOptions& options, ChildStart::Mode mode, A&&... arguments) {
+  if (mode == ChildStart::Mode::go_on) {
+    return begin_linked<S, CodeOf<S>::type>("a child's start", options.spawn, std::forward<A>(arguments)...);
+  }
   Bound bound = forever;
   if (options.start_within) bound = *options.start_within;
-  return erlking::start_link<S>(bound, options.spawn, A(arguments)...);
+  return erlking::start_link<S>(bound, options.spawn, std::forward<A>(arguments)...);
+}
+template <class S, class... A>
+Started start_of(const ChildOptions& options, ChildStart::Mode mode, std::in_place_type_t<S>, const A&... arguments) {
+  return start_class_of<S>(options, mode, A(arguments)...);
 }
 template <class F, class... A>
-Started start_of(const ChildOptions& options, const F& f, const A&... arguments) {
+Started start_of(const ChildOptions& options, ChildStart::Mode, const F& f, const A&... arguments) {
   if constexpr (std::is_invocable_r_v<Started, F, A...>) {
     return std::invoke(F(f), A(arguments)...);
   } else {
@@ -211,6 +226,10 @@ template <class What>
 inline constexpr std::string_view name_of_start = type_name<What>();
 template <class S>
 inline constexpr std::string_view name_of_start<std::in_place_type_t<S>> = type_name<S>();
+template <class What>
+inline constexpr bool is_class = false;
+template <class S>
+inline constexpr bool is_class<std::in_place_type_t<S>> = true;
 
 // Of a function's parameters those after the first n, as values; nothing if its type does not tell.
 template <class F>
@@ -242,15 +261,16 @@ struct ChildMaker<What, std::tuple<Given...>, Each<Wanted...>> {
 
   static ChildStart make(What what, std::tuple<Given...> given) {
     return ChildStart(
-        [what = std::move(what), given = std::move(given)](const ChildOptions& options, const ChildArguments& brought) {
-          const auto start = [&](const auto&... a) { return start_of(options, what, a...); };
+        [what = std::move(what), given = std::move(given)](const ChildOptions& options, const ChildArguments& brought,
+                                                           ChildStart::Mode mode) {
+          const auto start = [&](const auto&... a) { return start_of(options, mode, what, a...); };
           const auto refs = [](const auto&... a) { return std::tie(a...); };
           if constexpr (sizeof...(Wanted) == 0)
             return std::apply(start, given);
           else
             return std::apply(start, std::tuple_cat(std::apply(refs, given), std::apply(refs, brought.as<Brought>())));
         },
-        wanted, name_of_start<What>);
+        wanted, name_of_start<What>, is_class<What>);
   }
 };
 

@@ -136,6 +136,7 @@ std::optional<Reason> check(const SupervisorSpec& spec) {
   if (const std::string_view what = wrong_in(spec.intensity); !what.empty()) return wrong(what);
   if (spec.auto_shutdown > AutoShutdown::all_significant) return wrong("invalid_auto_shutdown");
   if (spec.drain < Duration(0)) return wrong("invalid_drain");
+  if (spec.concurrent_start && spec.strategy != one_for_one) return wrong("invalid_concurrent_start");
   if (spec.strategy == simple_one_for_one && spec.children.size() != 1) return Reason("bad_start_spec");
   std::unordered_map<std::string_view, int> ids;
   for (const ChildSpec& child : spec.children) {
@@ -375,10 +376,10 @@ class SupervisorProcess : public Server {
   // --- starting ---
   enum class Outcome : std::uint8_t { up, ignored, failed };
   // What the start function made of it (SEMANTICS 12.4).
-  Started attempt(const Child& child) {
+  Started attempt(const Child& child, ChildStart::Mode mode = ChildStart::Mode::wait) {
     Process& self = self_process();
     try {
-      Started made = child.spec->start(child.spec->options, child.brought);
+      Started made = child.spec->start(child.spec->options, child.brought, mode);
       if (made && !*made) return std::unexpected(StartError{StartFailure::failed, Reason("bad_return")});
       return made;
     } catch (const ProcessExit&) {
@@ -419,14 +420,38 @@ class SupervisorProcess : public Server {
     return refuse(ChildFailure::failed, failure_);
   }
   void start_all(std::vector<ChildSpec> specs) {
+    std::unordered_map<std::uint64_t, At> starting;
     for (ChildSpec& spec : specs) {
-      const std::string id = spec.id;
-      if (start_first(add(std::make_shared<const ChildSpec>(std::move(spec))))) continue;
-      const Reason why = failure_;
-      end_all();
-      erlking::exit(Reason::shutdown(fmt::format("failed_to_start_child: {}: {}", id, why.to_string())));
+      const At child = add(std::make_shared<const ChildSpec>(std::move(spec)));
+      if (spec_.concurrent_start && child->spec->start.can_go_on()) {
+        begin(child, starting);
+      } else if (const std::string id = child->spec->id; !start_first(child)) {
+        not_started(id);
+      }
     }
+    await_starting(starting);
   }
+  [[noreturn]] void not_started(const std::string& id) {
+    const Reason why = failure_;
+    end_all();
+    erlking::exit(Reason::shutdown(fmt::format("failed_to_start_child: {}: {}", id, why.to_string())));
+  }
+  [[noreturn]] void not_started(At child, Reason why) {
+    failure_ = std::move(why);
+    report(SupervisorContext::start_error, *child, failure_);
+    const std::string id = child->spec->id;
+    if (child->is_running()) end(child);
+    erase(child);
+    not_started(id);
+  }
+  void begin(At child, std::unordered_map<std::uint64_t, At>& starting) {
+    const Started made = attempt(*child, ChildStart::Mode::go_on);
+    if (!made) not_started(child, reason_of(made.error()));
+    set(child, State::running, *made);
+    child->up_since = now_ns();
+    starting.emplace(made->id, child);
+  }
+  void await_starting(std::unordered_map<std::uint64_t, At>& starting);
 
   // --- ending ---
   void end(At child);
@@ -528,6 +553,33 @@ class SupervisorProcess : public Server {
   Reason failure_;  // of the last start that failed
   bool draining_ = false;
 };
+
+// Those that are starting are counted as running: who fails is known by its Launched, not by its EXIT.
+void SupervisorProcess::await_starting(std::unordered_map<std::uint64_t, At>& starting) {
+  using Kind = Launch::Answer::Kind;
+  while (!starting.empty()) {
+    At first = children_.end();  // whose time is over first
+    Nanos until = base::kForever;
+    for (const auto& [pid, child] : starting) {
+      const auto& within = child->spec->options.start_within;
+      if (!within || base::after(child->up_since, within->count()) >= until) continue;
+      until = base::after(child->up_since, within->count());
+      first = child;
+    }
+    receive(until == base::kForever ? Bound(forever) : Bound(base::to_time_point(until)),
+            when([&](const Launched& launched) { return starting.contains(launched.pid.id); },
+                 [&](Launched& launched) {
+                   const auto found = starting.find(launched.pid.id);
+                   const At child = found->second;
+                   starting.erase(found);
+                   if (launched.answer.kind == Kind::ready) return report_progress(*child);
+                   set(child, State::undefined);
+                   if (launched.answer.kind == Kind::failed) not_started(child, std::move(launched.answer.why));
+                   if (child->restart() == temporary) erase(child);
+                 }),
+            [&](Timeout) { not_started(first, Reason(to_string(StartFailure::timeout))); });
+  }
+}
 
 // SV3 (SEMANTICS 12.14).
 void SupervisorProcess::end(At child) {
@@ -869,14 +921,12 @@ Started start_root(Bound bound, const SpawnOptions& options, SupervisorSpec spec
 ChildSpec supervisor(std::string id, SupervisorSpec spec, ChildOptions options) {
   struct Start {
     SupervisorSpec spec;
-    Started operator()(const ChildOptions& with, const ChildArguments&) const {
-      Bound bound = forever;
-      if (with.start_within) bound = *with.start_within;
-      return start_link(bound, with.spawn, spec);
+    Started operator()(const ChildOptions& with, const ChildArguments&, ChildStart::Mode mode) const {
+      return detail::start_class_of<detail::SupervisorProcess>(with, mode, SupervisorSpec(spec), detail::GaveUp());
     }
   };
   return {std::move(id), std::move(options), ChildType::supervisor,
-          ChildStart(Start{std::move(spec)}, nullptr, detail::type_name<detail::SupervisorProcess>())};
+          ChildStart(Start{std::move(spec)}, nullptr, detail::type_name<detail::SupervisorProcess>(), true)};
 }
 
 Started start_link(Bound bound, const SpawnOptions& options, SupervisorSpec spec) {

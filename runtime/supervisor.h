@@ -62,6 +62,9 @@ struct SupervisorSpec {
   Intensity intensity = {};                          ///< one restart more than this many ends it
   AutoShutdown auto_shutdown = AutoShutdown::never;  ///< whether the end of children ends it
   std::vector<ChildSpec> children = {};  ///< in the order they are started; simple_one_for_one: the template
+  /// Beyond OTP: the children above are started at the same time, and start_link() returns when all are up: for such as
+  /// do not need each other, so one_for_one alone. Functions and those that start themselves are started in turn.
+  bool concurrent_start = false;
   /// Beyond OTP: the most children there may be, start_child() then says max_children; 0: no limit.
   std::size_t max_children = 0;
   /// Beyond OTP: before it ends its children each is sent Drain, and all have so long, together, to end by themselves

@@ -1103,6 +1103,112 @@ TEST_F(SupervisorTest, AChildsOwnIntensityCountsItsRestartsApart) {
   });
 }
 
+/// Takes its time to start, and may fail, or not want to.
+class Slow : public Server {
+ public:
+  using Handles = Messages<Die>;
+  Slow(TracePtr trace, std::string name, Duration time, How how) : trace_(std::move(trace)), name_(std::move(name)) {
+    sleep(time);
+    if (how == How::fails) erlking::exit(Reason("cannot"));
+    if (how == How::ignores) ignore_start();
+    trap_exit(true);
+    trace_->add(name_ + " up");
+  }
+  void on(Die& die) { erlking::exit(die.why); }
+  void terminate(const Reason&) { trace_->add(name_ + " down"); }
+
+ private:
+  TracePtr trace_;
+  std::string name_;
+};
+
+class ConcurrentStartTest : public SupervisorTest {
+ protected:
+  ChildSpec slow(std::string name, Duration time, How how = How::well, ChildOptions options = {}) {
+    return child<Slow>(name, std::move(options), trace, name, time, how);
+  }
+};
+
+TEST_F(ConcurrentStartTest, TakesAsLongAsTheSlowestAndEndsInReverse) {
+  run([&] {
+    trap_exit(true);
+    const auto before = now();
+    const Started made = start_link(
+        1min,
+        {.children = {slow("a", 3s), slow("b", 1s), supervisor("s", {.children = {slow("c", 1s), slow("d", 1s)}}, {}),
+                      child("f", {}, wait_forever), slow("i", 1s, How::ignores),
+                      slow("t", 1s, How::ignores, {.restart = temporary})},
+         .concurrent_start = true});
+    ASSERT_TRUE(made.has_value());
+    EXPECT_LT(now() - before, 4s);
+    EXPECT_EQ(ids_of(*made), (Strings{"-i", "f", "s", "b", "a"}));
+    Strings all = trace->take();
+    EXPECT_EQ(all.back(), "a up");
+    end(*made);
+    EXPECT_EQ(trace->take(), (Strings{"d down", "c down", "b down", "a down"}));
+  });
+}
+
+TEST_F(ConcurrentStartTest, OneThatFailsEndsThoseThatAreUpAndThoseThatAreNot) {
+  run([&] {
+    trap_exit(true);
+    const Started made = start_link(
+        1min, {.children = {slow("a", 1s), slow("b", 2s, How::fails), slow("c", 1h)}, .concurrent_start = true});
+    const Reason why = Reason::shutdown("failed_to_start_child: b: cannot");
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error(), (StartError{StartFailure::failed, why}));
+    EXPECT_EQ(trace->take(), (Strings{"a up", "a down"}));
+    receive(1s, [&](Exit& exit) { EXPECT_EQ(exit.reason, why); });
+  });
+}
+
+TEST_F(ConcurrentStartTest, OneThatTakesTooLongFails) {
+  run([&] {
+    trap_exit(true);
+    const auto before = now();
+    const Started made = start_link(1min, {.children = {slow("a", 1s, How::well, {.start_within = 5s}),
+                                                        slow("b", 1h, How::well, {.start_within = 3s})},
+                                           .concurrent_start = true});
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error().why, Reason::shutdown("failed_to_start_child: b: timeout"));
+    EXPECT_LT(now() - before, 5s);
+    EXPECT_EQ(trace->take(), (Strings{"a up", "a down"}));
+    receive(1s, [](Exit) {});
+  });
+}
+
+TEST_F(ConcurrentStartTest, OneThatIsKilledMeanwhileFailsAndOneThatDiesOnceUpIsRestarted) {
+  run([&] {
+    trap_exit(true);
+    const auto killer = [](const char* name, Duration when) {
+      sleep(when);
+      exit(pid_of(name), reason::kill);
+    };
+    spawn(killer, "b", Duration(1s));
+    Started made = start_link(1min, {.children = {slow("a", 0s), slow("b", 2s, How::well, {.spawn = {.name = "b"}})},
+                                     .concurrent_start = true});
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error().why, Reason::shutdown("failed_to_start_child: b: killed"));
+    receive(1s, [](Exit) {});
+    trace->take();
+
+    spawn(killer, "a", Duration(1s));
+    made = start_link(1min, {.children = {slow("a", 0s, How::well, {.spawn = {.name = "a"}}), slow("b", 3s)},
+                             .concurrent_start = true});
+    ASSERT_TRUE(made.has_value());
+    EXPECT_EQ(ids_of(*made), (Strings{"b", "a"}));
+    EXPECT_EQ(trace->take(), (Strings{"a up", "b up", "a up"}));
+    end(*made);
+  });
+}
+
+TEST_F(ConcurrentStartTest, IsForIndependentChildrenAlone) {
+  for (const Strategy strategy : {one_for_all, rest_for_one}) {
+    EXPECT_EQ(check({.strategy = strategy, .concurrent_start = true}),
+              Reason("supervisor_data", "invalid_concurrent_start"));
+  }
+}
+
 TEST_F(SupervisorTest, NoMoreThanMaxChildren) {
   run([&] {
     Pid s = supervise({.children = members({"a"}), .max_children = 2});
