@@ -130,7 +130,8 @@ std::string to_text(const Report& report);
 /// std::bad_alloc.
 std::string to_json(const Report& report);
 
-/// Whether a report of this kind would be shown just now; for whom making one costs something.
+/// Whether a report of this kind would be shown just now; for what is noted beforehand. Who does not report because of
+/// it is not counted (RP3): see Reporter::report(), which makes a report at need.
 bool wants_report(const System& system, ReportKind kind) noexcept;
 /// Reports, if wants_report() and there is room (RP3). For supervisors; any thread.
 void report(System& system, SupervisorReport report) noexcept;

@@ -523,11 +523,7 @@ class SupervisorProcess : public Server {
   template <class Make>
   void report(ReportKind kind, Make&& make) noexcept {
     System& system = *self_process().system;
-    if (!wants_report(system, kind)) return;
-    try {
-      erlking::report(system, make());
-    } catch (const std::bad_alloc&) {  // RP4
-    }
+    system.reporter.report(kind, system.now(), std::forward<Make>(make));
   }
   void report(SupervisorContext context, const Child& child, const Reason& why) noexcept {
     report(ReportKind::supervisor, [&] { return SupervisorReport{who(), context, why, described_child(child)}; });
