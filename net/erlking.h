@@ -24,3 +24,4 @@
 #include "runtime/supervisor.h"     // IWYU pragma: export
 #include "runtime/sys.h"            // IWYU pragma: export
 #include "runtime/timer.h"          // IWYU pragma: export
+#include "runtime/tree.h"           // IWYU pragma: export

@@ -51,6 +51,8 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_REPORTS_PER_SECOND")
       ->check(CLI::Range(1u, kMaxReportsPerSecond))
       ->capture_default_str();
+  app->add_option("--ek-inspect", options.inspect, "path of a socket for `erlking tree` to ask at; empty: none")
+      ->envname("ERLKING_INSPECT");
   return app;
 }
 

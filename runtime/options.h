@@ -44,6 +44,10 @@ struct Options {
   std::uint32_t reports_per_second =
       50;                       ///< --ek-reports-per-second, ERLKING_REPORTS_PER_SECOND: of each kind, 1 to 1,000,000
   ReportHook report_hook = {};  ///< takes reports in place of log and file (report.h); empty: none
+  /// --ek-inspect, ERLKING_INSPECT: path, at most 107 bytes, of a Unix socket at which `erlking tree` asks for the
+  /// supervision tree (docs/tree.md); this user's alone, made at the start, removed at the end. Empty: none. Not with a
+  /// manual clock.
+  std::string inspect = {};
 
   /// Reads ERLKING_… and the --ek-… flags, and removes those flags from argv (argc is updated; all else stays in
   /// order). An error is one line fit for a user.

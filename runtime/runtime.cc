@@ -1,6 +1,7 @@
 #include "runtime/runtime.h"
 
 #include "base/log.h"
+#include "runtime/inspect.h"
 #include "runtime/process_wide.h"
 
 #include <fmt/format.h>
@@ -183,11 +184,23 @@ std::optional<Reason> Port::await_down(const Bound& bound) {
   return why.value_or(reason::noproc);
 }
 
+bool is_supervised(const System& system, Process& process) noexcept {
+  const Pid parent{std::atomic_ref(process.parent.id).load(base::relaxed)};  // relaxed: an outdated one is closed
+  if (!parent) return false;
+  Process& by = system.process(parent);
+  return by.supervises.load(base::relaxed) && by.mailbox.is_open(parent.id);  // relaxed: as above
+}
+
 }  // namespace detail
 
 Runtime::Runtime(Options options) : system_(std::make_unique<System>(std::move(options))) {
   if (!system_->error.empty()) throw std::invalid_argument("erlking: " + system_->error);
+  if (!system_->options.inspect.empty()) {
+    if (system_->clock.is_manual()) throw std::invalid_argument("erlking: inspect needs the real clock");
+    inspector_ = std::make_unique<detail::Inspector>(*this, system_->options.inspect);
+  }
   if (!system_->scheduler->start()) throw std::runtime_error("erlking: the system gives no threads for the workers");
+  if (inspector_ != nullptr) inspector_->start();
 }
 
 Runtime::~Runtime() {
@@ -214,14 +227,6 @@ bool signal_from_outside(System& system, SignalKind kind, Pid from, std::uint64_
   detail::SignalPtr signal = detail::new_signal(kind, from, ref);
   detail::signal_body(*signal).reason = reason;
   return detail::send_or_drop(system, std::move(signal), to);
-}
-
-// Whether its supervisor will end it.
-bool is_supervised(const System& system, Process& process) noexcept {
-  const Pid parent{std::atomic_ref(process.parent.id).load(base::relaxed)};  // relaxed: an outdated one is closed
-  if (!parent) return false;
-  Process& by = system.process(parent);
-  return by.supervises.load(base::relaxed) && by.mailbox.is_open(parent.id);  // relaxed: as above
 }
 
 // Says in the log who has not ended, the first few by name.
@@ -277,6 +282,45 @@ void Runtime::exit(Pid pid, Reason reason) {
   signal_from_outside(*system_, SignalKind::exit_plain, Pid{}, 0, reason, pid);
 }
 
+std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits limits) {
+  const auto failed = [](CallFailure kind, Reason why = {}) {
+    return std::unexpected(CallError{kind, std::move(why)});
+  };
+  constexpr Nanos kLook = 20'000'000;  // from one look at whether the runtime stops to the next
+  System& system = *system_;
+  const Nanos began = system.now();
+  const Nanos until = bound.is_absolute() ? bound.ns() : base::after(began, bound.ns());
+  const Nanos kept = bound.is_forever() ? 0 : std::max<Nanos>(until - began, 0) / 4;
+  const auto tree = std::make_shared<std::optional<SupervisionTree>>();  // the process may outlive this call
+  detail::Port port(system);
+  if (port.process() == nullptr) return failed(CallFailure::no_memory);
+  const auto made = [&] {
+    detail::OutsideHeap heap(system);
+    return detail::spawn_in(system, SpawnOptions{}, {.watch = &port}, [tree, limits, asked = until - kept] {
+      *tree = supervision_tree(base::to_time_point(asked), limits);
+    });
+  }();
+  if (!made) {
+    if (made.error() == SpawnError::stopping) return failed(CallFailure::refused, Reason("stopping"));
+    return failed(CallFailure::no_memory);
+  }
+  for (;;) {
+    const Nanos now = system.now();
+    if (const auto why = port.await_down(base::to_time_point(std::min(until, base::after(now, kLook))))) {
+      if (!*tree) return failed(CallFailure::died, *why);
+      return *std::move(*tree);
+    }
+    if (system.stopping.load(base::seq_cst)) return failed(CallFailure::refused, Reason("stopping"));
+    if (now >= until) break;
+  }
+  forget(port, made->pid);
+  try {
+    exit(made->pid, reason::kill);
+  } catch (const std::bad_alloc&) {  // it ends soon by itself
+  }
+  return failed(CallFailure::timeout);
+}
+
 std::optional<Duration> Runtime::cancel_timer(TimerRef timer) {
   detail::OutsideHeap heap(*system_);
   return detail::cancel_timer(*system_, nullptr, timer);
@@ -316,6 +360,7 @@ bool Runtime::stop() {
   if (std::exchange(stopped_, true)) return clean_;
   System& system = *system_;
   system.stopping.store(true, base::seq_cst);
+  inspector_.reset();
   const Nanos began = base::monotonic_now();
   const Nanos limit = std::max<Nanos>(system.options.stop.count(), 0);
   std::unordered_map<std::uint32_t, std::uint64_t> told;  // slot → incarnation that has its last signal from here
@@ -348,7 +393,7 @@ bool Runtime::stop() {
         for_each([&](std::uint32_t slot, Pid pid) {
           std::uint64_t& seen = told[slot];
           if (seen == pid.id) return true;
-          if (!killing && is_supervised(system, system.table.slot(slot))) return true;
+          if (!killing && detail::is_supervised(system, system.table.slot(slot))) return true;
           if (!tell_of_stop(system, pid, killing ? reason::kill : reason::shutdown)) return false;
           seen = pid.id;
           return true;

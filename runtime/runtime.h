@@ -17,6 +17,7 @@
 #include "runtime/supervisor.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
+#include "runtime/tree.h"
 
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,10 @@
 #include <vector>
 
 namespace erlking {
+
+namespace detail {
+class Inspector;
+}
 
 /// A picture of a runtime; exact when it is at rest.
 struct RuntimeStats {
@@ -169,6 +174,11 @@ class Runtime {
   /// Who has the name; none: free.
   std::optional<Pid> whereis(std::string_view name) const;
 
+  /// The supervision tree, by a process that lives for just that; at most `bound`, of which a quarter is kept for its
+  /// own start and end. Blocks this thread. Errors: timeout (no worker has had time for it), no_memory, refused (the
+  /// runtime stops), died.
+  std::expected<SupervisionTree, CallError> tree(Bound bound, TreeLimits limits = {});
+
   /// With Options.clock = manual: moves time on by `d` in steps from timer to timer, letting everything run in between.
   /// False: something ran on for `real_limit` without waiting; time has stopped there.
   bool advance(Duration d, Duration real_limit = std::chrono::seconds(60));
@@ -201,6 +211,7 @@ class Runtime {
   int finish(const Reason& why);
 
   std::unique_ptr<System> system_;
+  std::unique_ptr<detail::Inspector> inspector_;  // null: not asked for, or stopped
   bool stopped_ = false;
   bool clean_ = true;
   bool in_order_ = true;  // nobody had to be killed

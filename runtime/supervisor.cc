@@ -192,6 +192,10 @@ struct WhichChild {
 struct CountChildren {
   using Reply = std::expected<ChildCounts, ChildError>;
 };
+struct Survey {
+  using Reply = std::expected<SupervisorSurvey, ChildError>;
+  std::size_t most;
+};
 struct GetChildspec {
   using Reply = std::expected<ChildSpec, ChildError>;
   std::string id;
@@ -282,7 +286,7 @@ Nanos now_ns() { return base::to_nanos(now()); }
 class SupervisorProcess : public Server {
  public:
   using Handles = Messages<StartSpec, StartInstance, TerminateById, TerminateByPid, RestartChild, DeleteChild,
-                           WhichChildren, WhichChild, CountChildren, GetChildspec, Exit, Retry, Drain>;
+                           WhichChildren, WhichChild, CountChildren, Survey, GetChildspec, Exit, Retry, Drain>;
   static constexpr bool supervises = true;
 
   SupervisorProcess(SupervisorSpec spec, GaveUp gave_up)
@@ -306,6 +310,7 @@ class SupervisorProcess : public Server {
   WhichChildren::Reply on(WhichChildren&);
   WhichChild::Reply on(WhichChild& asked);
   CountChildren::Reply on(CountChildren&) { return counts_; }
+  Survey::Reply on(Survey& asked);
   GetChildspec::Reply on(GetChildspec& asked);
 
   void on(Exit& exit) {
@@ -847,6 +852,15 @@ WhichChildren::Reply SupervisorProcess::on(WhichChildren&) {
   return all;
 }
 
+Survey::Reply SupervisorProcess::on(Survey& asked) {
+  SupervisorSurvey survey{spec_.strategy, counts_, {}};
+  survey.children.reserve(std::min(asked.most, children_.size()));
+  for (At at = children_.begin(); at != children_.end() && survey.children.size() < asked.most; ++at) {
+    survey.children.push_back(at->info());
+  }
+  return survey;
+}
+
 WhichChild::Reply SupervisorProcess::on(WhichChild& asked) {
   const auto child = find(asked.id);
   if (!child) return std::unexpected(child.error());
@@ -906,6 +920,10 @@ Started start_supervisor(const char* what, Bound bound, const SpawnOptions& opti
 
 std::expected<Pid, ChildError> start_instance(const To& supervisor, ChildArguments brought, const Bound& bound) {
   return ask("start_child", supervisor, StartInstance{std::move(brought)}, bound);
+}
+
+std::expected<SupervisorSurvey, ChildError> survey(const To& supervisor, std::size_t most, const Bound& bound) {
+  return ask("supervision_tree", supervisor, Survey{most}, bound);
 }
 
 Started start_root(Bound bound, const SpawnOptions& options, SupervisorSpec spec, GaveUp gave_up) {

@@ -171,6 +171,14 @@ std::expected<ChildSpec, ChildError> get_childspec(const To& supervisor, std::st
 
 namespace detail {
 std::expected<Pid, ChildError> start_instance(const To& supervisor, ChildArguments brought, const Bound& bound);
+/// What supervision_tree() asks of a supervisor.
+struct SupervisorSurvey {
+  Strategy strategy;
+  ChildCounts counts;
+  std::vector<ChildInfo> children;  // the first ones, in the order of their starts
+};
+/// `most`: how many children are told in detail.
+std::expected<SupervisorSurvey, ChildError> survey(const To& supervisor, std::size_t most, const Bound& bound);
 /// start_link() of a runtime's root, which sets `gave_up` if it does.
 Started start_root(Bound bound, const SpawnOptions& options, SupervisorSpec spec,
                    std::shared_ptr<std::atomic<bool>> gave_up);

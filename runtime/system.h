@@ -116,6 +116,9 @@ inline Core& core_of(const Process& process) noexcept { return static_cast<Core&
 
 namespace detail {
 
+/// Whether its parent is a living supervisor, which will end it.
+bool is_supervised(const System& system, Process& process) noexcept;
+
 /// The outside heap as this thread's, for as long as it lives; nothing on a worker, nothing within another. Never held
 /// over a wait.
 class OutsideHeap {

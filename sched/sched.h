@@ -3,6 +3,7 @@
 //   Scheduler   workers, their threads and a policy, built from options
 //   Worker      what a running task asks: ready, suspend, yield, its timer wheel and its stacks
 //   Task        what runs: a suspended stack
+//   Thread      one beside the workers
 //   current()   the task running on this thread
 #pragma once
 
@@ -10,4 +11,5 @@
 #include "sched/cpus.h"       // IWYU pragma: export
 #include "sched/scheduler.h"  // IWYU pragma: export
 #include "sched/task.h"       // IWYU pragma: export
+#include "sched/thread.h"     // IWYU pragma: export
 #include "sched/worker.h"     // IWYU pragma: export

@@ -1,15 +1,17 @@
-// The erlking executable: subcommands bench and demo. Every misuse is one line on stderr and exit status 2.
+// The erlking executable: subcommands bench, demo and tree. Every misuse is one line on stderr and exit status 2.
 #include "gc/gc.h"
 #include "runtime/options.h"
 #include "sched/sched.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/html.h"
 #include "tools/demo.h"
+#include "tools/tree.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -25,6 +27,7 @@ namespace {
 using namespace erlking;
 
 constexpr unsigned kMaxWorkers = 1024;  // a runtime's
+constexpr std::array<std::string_view, 3> kCommands = {"bench", "demo", "tree"};
 
 // What the user got wrong.
 struct Misuse {
@@ -112,6 +115,25 @@ void add_bench(CLI::App& app, BenchArguments& given) {
       "\nEvery figure goes through the public interface, with bounds, timeouts and statistics on. Systems and\n"
       "workloads take turns; a run during which others used more than a quarter of a core is repeated.\n"
       "Those named idle… are measured only if asked for, and once: they take longer and more memory than all others.");
+}
+
+void add_tree(CLI::App& app, tools::TreeArguments& given) {
+  CLI::App& tree = *app.add_subcommand("tree", "Shows the supervision tree of a running program");
+  tree.add_option("path", given.path, "the socket that the program was told to make; none: ERLKING_INSPECT")
+      ->option_text("PATH");
+  CLI::Option* const json = tree.add_flag("--json", given.json, "as JSON");
+  tree.add_option("--svg", given.svg, "writes a picture there instead; needs Graphviz's dot")
+      ->option_text("FILE")
+      ->excludes(json);
+  tree.add_option("--children", given.children, "of each supervisor, at most; the others are counted; default 100")
+      ->option_text("N")
+      ->check(CLI::Range(0u, 100'000u));
+  tree.add_option("--timeout", given.timeout_ms, "milliseconds the program may look for, 1 to 60000; default 1000")
+      ->option_text("MS")
+      ->check(CLI::Range(1u, 60'000u));
+  tree.footer(
+      "The program must have been started with --ek-inspect=PATH, or ERLKING_INSPECT=PATH, or Options.inspect.\n"
+      "Who does not answer in time is shown as such; the program goes on meanwhile.");
 }
 
 void print_list() {
@@ -227,14 +249,17 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("erlking COMMAND --help tells more.\n\nFlags for the runtime, taken by every command:\n" +
              Options::help());
-  if (argc > 1 && argv[1][0] != '-' && std::string_view(argv[1]) != "bench" && std::string_view(argv[1]) != "demo") {
-    return misuse(fmt::format("unknown command '{}'; there are: bench, demo", argv[1]));
+  if (argc > 1 && argv[1][0] != '-' && std::ranges::find(kCommands, std::string_view(argv[1])) == kCommands.end()) {
+    return misuse(fmt::format("unknown command '{}'; there are: {}", argv[1], joined(kCommands)));
   }
   BenchArguments arguments;
   add_bench(app, arguments);
   bool once = false;
   app.add_subcommand("demo", "Shows a process crash and its watcher start another; until Ctrl-C")
       ->add_flag("--once", once, "one crash and restart, about three seconds");
+  tools::TreeArguments tree;
+  tree.path = base->inspect;
+  add_tree(app, tree);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
@@ -243,6 +268,10 @@ int run(int argc, char** argv) {
     return misuse(e.what());
   }
 
+  if (app.got_subcommand("tree")) {
+    if (tree.path.empty()) return misuse("tree: whose? Name the program's socket, or set ERLKING_INSPECT");
+    return tools::run_tree(tree);
+  }
   if (!app.got_subcommand("bench")) return tools::run_demo(*base, once);
   if (arguments.list) {
     print_list();
