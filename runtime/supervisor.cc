@@ -139,6 +139,7 @@ std::optional<Reason> check(const SupervisorSpec& spec) {
   if (spec.concurrent_start && spec.strategy != one_for_one) return wrong("invalid_concurrent_start");
   if (spec.strategy == simple_one_for_one && spec.children.size() != 1) return Reason("bad_start_spec");
   std::unordered_map<std::string_view, int> ids;
+  ids.reserve(spec.children.size());
   for (const ChildSpec& child : spec.children) {
     const std::string_view what = wrong_in(child, spec.strategy, spec.auto_shutdown);
     if (!what.empty()) return start_spec(what, child);
@@ -225,7 +226,7 @@ struct Child {
   std::uint64_t retry = 0;  // number of the Retry it waits for
   std::uint64_t restarts = 0;
   std::uint32_t row = 0;  // restarts in a row, as its back-off counts them
-  Nanos up_since = 0;
+  Nanos up_since = 0;  // if it has a back-off, or is started with others
   std::unique_ptr<std::deque<Nanos>> recent = {};  // restarts, if it has an intensity of its own
 
   Restart restart() const noexcept { return spec->options.restart; }
@@ -398,7 +399,7 @@ class SupervisorProcess : public Server {
     const Started made = attempt(*child);
     if (made) {
       set(child, State::running, *made);
-      child->up_since = now_ns();
+      if (child->spec->options.backoff.first != Duration(0)) child->up_since = now_ns();
       report_progress(*child);
       return Outcome::up;
     }
@@ -425,6 +426,8 @@ class SupervisorProcess : public Server {
     return refuse(ChildFailure::failed, failure_);
   }
   void start_all(std::vector<ChildSpec> specs) {
+    by_id_.reserve(specs.size());
+    by_pid_.reserve(specs.size());
     std::unordered_map<std::uint64_t, At> starting;
     for (ChildSpec& spec : specs) {
       const At child = add(std::make_shared<const ChildSpec>(std::move(spec)));
@@ -460,11 +463,10 @@ class SupervisorProcess : public Server {
 
   // --- ending ---
   void end(At child);
+  // The last first. What is known of them goes with the supervisor.
   void end_all() {
-    while (!children_.empty()) {
-      const At last = std::prev(children_.end());
-      if (last->is_running()) end(last);
-      erase(last);
+    for (At child = children_.end(); child != children_.begin();) {
+      if ((--child)->is_running()) end(child);
     }
   }
   void end_instances();
@@ -629,8 +631,8 @@ void SupervisorProcess::await_all(const Bound& bound, Gone&& gone) {
             when([&](const Down& down) { return running(down.pid); },
                  [&](Down& down) {
                    const At child = by_pid_.find(down.pid.id)->second;
-                   const auto exit = exits.find(down.pid.id);
-                   gone(child, down.reason == reason::noproc && exit != exits.end() ? exit->second : down.reason);
+                   const auto exit = exits.extract(down.pid.id);
+                   gone(child, down.reason == reason::noproc && exit ? exit.mapped() : down.reason);
                    set(child, State::undefined);
                  }),
             when([&](const Exit& exit) { return running(exit.from); },
@@ -663,7 +665,6 @@ void SupervisorProcess::end_instances() {
   }
   tell(reason::kill);
   await_all(forever, gone);
-  while (!children_.empty()) erase(std::prev(children_.end()));
 }
 
 void SupervisorProcess::tell_drain() {
