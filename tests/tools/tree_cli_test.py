@@ -64,7 +64,7 @@ class TreeCli(unittest.TestCase):
         self.assertEqual((root['name'], root['strategy'], root['type']), ('shop', 'one_for_one', 'supervisor'))
         store, staff, connections, _ = root['children']
         self.assertEqual((store['id'], store['restarts'], store['answer']), ('store', 1, 'come'))
-        self.assertEqual([each['state'] for each in staff['children']], ['running', 'undefined', 'running'])
+        self.assertEqual([each['state'] for each in staff['children']], ['running', 'running', 'undefined', 'running'])
         self.assertEqual((connections['children_total'], len(connections['children'])), (30, 30))
 
     def test_svg(self):

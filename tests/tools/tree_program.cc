@@ -44,13 +44,12 @@ int main(int argc, char** argv) {
       {.children =
            {
                child<Store>("store", named("store")),
-               supervisor(
-                   "staff",
-                   {.strategy = one_for_all,
-                    .children = {child("ann \"the <first>\" & only\n\xff", {}, clerk, std::string("at the till")),
-                                 child("bob", {}, clerk, std::string("in the yard")),
-                                 child("deaf", named("deaf"), idle)}},
-                   named("staff")),
+               supervisor("staff",
+                          {.strategy = one_for_all,
+                           .children = {child("ann \"the <first>\" & only", {}, clerk, std::string("at the till")),
+                                        child("\n\xff", {}, idle), child("bob", {}, clerk, std::string("in the yard")),
+                                        child("deaf", named("deaf"), idle)}},
+                          named("staff")),
                supervisor("connections",
                           {.strategy = simple_one_for_one,
                            .max_children = 100'000,
