@@ -140,7 +140,7 @@ class Drawing {
         "digraph tree {\n"
         "rankdir=LR; ordering=out; nodesep=0.12; ranksep=0.45; splines=true; bgcolor=white;\n"
         "node [fontname=\"Helvetica,Arial,sans-serif\", fontsize=10, shape=box, margin=\"0.12,0.05\"];\n"
-        "edge [color=\"#888888\", arrowhead=none, fontname=\"Helvetica,Arial,sans-serif\", fontsize=9];\n";
+        "edge [color=\"#888888\", arrowhead=none, tailport=e, headport=w];\n";
     for (const Json& root : tree["roots"]) add(root, "");
     const std::size_t total = tree["roots_total"], shown = tree["roots"].size();
     if (total > shown) note(fmt::format("… and {} more trees", total - shown), "");
