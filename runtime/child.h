@@ -158,7 +158,7 @@ class ChildStart {
   /// Whether Mode::go_on makes a difference.
   bool can_go_on() const noexcept { return can_go_on_; }
   /// Starts one; `brought` is of the wanted type.
-  Started operator()(const ChildOptions& options, const ChildArguments& brought, Mode mode) const {
+  Started operator()(const ChildOptions& options, const ChildArguments& brought, Mode mode = Mode::wait) const {
     return run_(options, brought, mode);
   }
 

@@ -20,14 +20,38 @@ namespace {
 
 constexpr std::string_view kHeader = "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs";
 // Ours can run.
-const std::vector<std::string> kWorkloads = {"latency",   "pingpong",      "pingpong-apart", "ring-1",
-                                             "ring-100",  "fanin",         "fanin-apart",    "big",
-                                             "spawn",     "spawn-monitor", "fork-join-1k",   "fork-join-64k",
-                                             "monitors",  "restart",       "sup-start",      "sup-simple-100k",
-                                             "call",      "call-apart",    "call-50",        "server-call",
-                                             "selective", "compute-1us",   "compute-5us",    "compute-100us",
-                                             "behind",    "timers",        "timer-accuracy", "timer-accuracy-spread",
-                                             "idle",      "idle-handlers", "idle-servers"};
+const std::vector<std::string> kWorkloads = {"latency",
+                                             "pingpong",
+                                             "pingpong-apart",
+                                             "ring-1",
+                                             "ring-100",
+                                             "fanin",
+                                             "fanin-apart",
+                                             "big",
+                                             "spawn",
+                                             "spawn-monitor",
+                                             "fork-join-1k",
+                                             "fork-join-64k",
+                                             "monitors",
+                                             "restart",
+                                             "sup-start",
+                                             "sup-simple-100k",
+                                             "pg-join",
+                                             "call",
+                                             "call-apart",
+                                             "call-50",
+                                             "server-call",
+                                             "selective",
+                                             "compute-1us",
+                                             "compute-5us",
+                                             "compute-100us",
+                                             "behind",
+                                             "timers",
+                                             "timer-accuracy",
+                                             "timer-accuracy-spread",
+                                             "idle",
+                                             "idle-handlers",
+                                             "idle-servers"};
 // Measured only if named, and once.
 const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers"};
 // Nothing to measure with one worker.
@@ -316,8 +340,8 @@ TEST(BenchCli, BeamDoesWhatItCan) {
 
 TEST(BenchCli, GoDoesWhatItCan) {
   if (!on_path("go")) GTEST_SKIP() << "no Go here";
-  expect_rows_beside("go", {"fanin-apart", "monitors", "restart", "sup-start", "sup-simple-100k", "selective",
-                            "idle-handlers", "idle-servers"});
+  expect_rows_beside("go", {"fanin-apart", "monitors", "restart", "sup-start", "sup-simple-100k", "pg-join",
+                            "selective", "idle-handlers", "idle-servers"});
 }
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {

@@ -38,6 +38,7 @@ constexpr Entry kPrograms[] = {
     {"restart", [](const Case&, std::uint64_t n) { return restarting(n); }},
     {"sup-start", [](const Case&, std::uint64_t n) { return supervised_start(n); }},
     {"sup-simple-100k", [](const Case&, std::uint64_t n) { return instances(n); }},
+    {"pg-join", [](const Case&, std::uint64_t n) { return group_joining(n); }},
     {"call", [](const Case&, std::uint64_t n) { return calling(n, false); }},
     {"call-apart", [](const Case&, std::uint64_t n) { return calling(n, true); }},
     {"call-50", [](const Case&, std::uint64_t n) { return call_pairs(n); }},

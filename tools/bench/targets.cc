@@ -37,6 +37,7 @@ constexpr Target kTargets[] = {
     {"monitors", "ns_per_down", 0, 10, 0, 0, Of::none},
     {"restart", "ns_per_restart", 0, 7, 0, 0, Of::none},
     {"sup-simple-100k", "ns_per_child", 0, 5, 0, 0, Of::none},
+    {"pg-join", "ns_per_join", 0, 5, 0, 0, Of::none},
     {"call", "ns_per_call", 1, 16, 8, 65, Of::unit},
     {"call", "ns_per_call", 2, 16, 9, 65, Of::unit},
     {"call-apart", "ns_per_call", 2, 0, 0, 3, Of::hop_apart},

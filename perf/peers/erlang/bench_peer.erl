@@ -106,6 +106,7 @@ workload("server-call")    -> fun(N, _) -> calling(N, [], [], "natural") end;
 workload("restart")        -> fun(N, _) -> restarting(N) end;
 workload("sup-start")      -> fun(N, _) -> supervised_start(N) end;
 workload("sup-simple-100k") -> fun(N, _) -> instances(N) end;
+workload("pg-join")        -> fun(N, _) -> group_joining(N) end;
 workload("selective")      -> fun(N, _) -> selective(N) end;
 workload("compute-1us")    -> fun(N, _) -> compute(N, 1000) end;
 workload("compute-5us")    -> fun(N, _) -> compute(N, 5000) end;
@@ -553,6 +554,27 @@ start_instances(0, _) -> ok;
 start_instances(Left, Supervisor) ->
     {ok, _} = supervisor:start_child(Supervisor, []),
     start_instances(Left - 1, Supervisor).
+
+%% 1,000 processes join a group, one call each, and leave it, the last first.
+group_joining(N) ->
+    Pid = start(fun() ->
+                        {ok, Scope} = pg:start_link(bench_scope),
+                        Members = [spawn_link(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, min(N, 1000))],
+                        T0 = now_ns(),
+                        join_and_leave(N, Members),
+                        Spent = now_ns() - T0,
+                        [Member ! stop || Member <- Members],
+                        ok = gen_server:stop(Scope),
+                        Spent
+                end, []),
+    [{"ns_per_join", result(Pid) / N}].
+
+join_and_leave(0, _) -> ok;
+join_and_leave(Left, Members) ->
+    Some = lists:sublist(Members, Left),
+    [ok = pg:join(bench_scope, members, Member) || Member <- Some],
+    [ok = pg:leave(bench_scope, members, Member) || Member <- lists:reverse(Some)],
+    join_and_leave(Left - length(Some), Members).
 
 %%% ------------------------------------------------------------------- latency
 

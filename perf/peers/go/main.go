@@ -72,6 +72,7 @@ var workloads = map[string]workload{
 	"restart":               unsupported, // nor can one be killed
 	"sup-start":             unsupported,
 	"sup-simple-100k":       unsupported,
+	"pg-join":               unsupported, // nor are there groups of them
 	"idle-servers":          unsupported, // the start of a goroutine is not waited for
 	"selective":             unsupported, // a channel is taken from in order
 	"compute-1us":           func(n int, _ options) (string, error) { return compute(n, time.Microsecond), nil },

@@ -88,6 +88,7 @@ Outcome monitors(std::uint64_t n);
 Outcome restarting(std::uint64_t n);
 Outcome supervised_start(std::uint64_t n);
 Outcome instances(std::uint64_t n);
+Outcome group_joining(std::uint64_t n);
 Outcome calling(std::uint64_t n, bool apart);
 Outcome call_pairs(std::uint64_t n);
 Outcome server_calling(std::uint64_t n);

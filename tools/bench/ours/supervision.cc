@@ -1,8 +1,9 @@
-// Programs whose processes are a supervisor's children.
+// Programs whose processes are a supervisor's children, or members of a group.
 #include "base/log.h"
 #include "tools/bench/ours/program.h"
 
 #include <utility>
+#include <vector>
 
 namespace erlking::bench {
 
@@ -11,6 +12,7 @@ namespace {
 constexpr std::uint64_t kChildren = 10'000;
 // So many restarts by each supervisor: OTP's looks through all of the last second at each.
 constexpr std::uint64_t kRestarts = 100;
+constexpr std::uint64_t kMembers = 1'000;
 
 class Worker : public Server {
  public:
@@ -108,6 +110,32 @@ Outcome instances(std::uint64_t n) {
   end_supervisor(supervisor);
   watch.stop();
   return {{{"ns_per_child", watch.ns_per(n)}}, "natural"};
+}
+
+Outcome group_joining(std::uint64_t n) {
+  const Started scope = groups::start_link(kLimit, "bench");
+  if (!scope) exit(reason::system_limit);
+  const groups::Group group("members", "bench");
+  std::vector<Pid> members;
+  for (std::uint64_t k = 0; k < std::min(n, kMembers); ++k) {
+    members.push_back(spawn_link([] { receive(forever, [](Stop) {}); }));
+  }
+  Watch watch;
+  watch.start();
+  for (std::uint64_t done = 0; done < n;) {
+    const std::uint64_t count = std::min<std::uint64_t>(members.size(), n - done);
+    for (std::uint64_t k = 0; k < count; ++k) {
+      if (!groups::join(group, members[k], kLimit)) exit(Reason("not_joined"));
+    }
+    for (std::uint64_t k = count; k-- != 0;) {  // OTP's list has the last first
+      if (!groups::leave(group, members[k], kLimit)) exit(Reason("not_left"));
+    }
+    done += count;
+  }
+  watch.stop();
+  for (const Pid member : members) send(member, Stop{});
+  if (!sys::stop(*scope, reason::normal, kPatience)) exit(Reason("not_ended"));
+  return {{{"ns_per_join", watch.ns_per(n)}}, "natural"};
 }
 
 }  // namespace erlking::bench
