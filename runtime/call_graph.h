@@ -1,7 +1,8 @@
 // CallGraph: who waits in a call for whom, kept only if Options.call_cycles asks for it, to find calls that wait for
 // each other: A for B, B for C, C for A, none of which will be answered before somebody's bound passes.
 //
-//   CG1  A process enters its wait before it looks for a cycle, so the last to close one finds all of it.
+//   CG1  A process enters its wait before it looks for a cycle, so the last to close one finds all of it; of two that
+//        close it at the same time both may.
 //   CG2  A cycle is one only if a second reading finds the same waits, each known by its ticket's number: then all of
 //        them were there at one time, between the two.
 // Cost where it is off: one load and a branch in a call. Where it is on: two locks for each call, and one for each

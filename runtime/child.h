@@ -49,6 +49,7 @@ std::string_view to_string(ChildType type) noexcept;
 /// How a child is ended: told `shutdown` and given time; or killed at once (SEMANTICS 12.14).
 class Shutdown {
  public:
+  /// Which of the constructors below.
   enum class How : std::uint8_t { by_type, within, forever, brutal };
 
   /// As OTP has it: 5 s for a worker, forever for a supervisor.
@@ -180,6 +181,7 @@ struct ChildSpec {
 /// The parameters of a template that start_child() brings, after those given here.
 template <class... A>
 struct Each {};
+/// The same, as it is written: each<Socket>.
 template <class... A>
 inline constexpr Each<A...> each{};
 

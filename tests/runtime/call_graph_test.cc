@@ -56,7 +56,7 @@ TEST_F(CallGraphTest, ACycleIsToldOfWithItsChain) {
     for (const char* name : {"a", "b", "c"}) exit(*whereis(name), reason::kill);
   });
   const auto told = cycles();
-  ASSERT_EQ(told.size(), 1u);
+  ASSERT_EQ(told.size(), 1u);  // one after the other closes it
   EXPECT_EQ(told[0], "a cycle of calls: " + expected);
 }
 
@@ -66,7 +66,7 @@ TEST_F(CallGraphTest, TwoProcessesThatCallEachOther) {
     const Pid other = spawn([me] { EXPECT_FALSE(call(me, Along{}, 1s).has_value()); });
     EXPECT_FALSE(call(other, Along{}, 1s).has_value());
   });
-  EXPECT_EQ(cycles().size(), 1u);
+  EXPECT_GE(cycles().size(), 1u);  // 2 if they close it at the same time
 }
 
 TEST_F(CallGraphTest, NothingIsToldUnlessAskedFor) {

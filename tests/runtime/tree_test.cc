@@ -154,7 +154,7 @@ TEST_F(TreeTest, RootsAreSupervisorsWhoseParentIsNone) {
     const SupervisionTree one = supervision_tree(5s, {.processes = 1});
     EXPECT_EQ(one.roots.size(), 1u);
     EXPECT_EQ(one.roots_total, 2u);
-    EXPECT_NE(to_text(one).find("… and 1 more tree"), std::string::npos) << to_text(one);
+    EXPECT_NE(to_text(one).find("… and 1 tree more"), std::string::npos) << to_text(one);
   });
 }
 
@@ -240,6 +240,7 @@ struct RealTreeTest : RuntimeTest {
 
 TEST_F(RealTreeTest, WhoDoesNotAnswerIsShownAsSuchAndTheOthersAnswer) {
   run([] {
+    trap_exit(true);
     std::atomic<bool> spins{false}, over{false};
     const auto spin = [&spins, &over] {
       spins.store(true);
