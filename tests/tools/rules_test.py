@@ -40,9 +40,9 @@ yet*.
 
 *Not yet.* Nothing here.
 
-## 12 and 13
+## 15. Beyond
 
-**12.1** Not looked at.
+**15.1** Not looked at.
 
 ## 14. Last
 
