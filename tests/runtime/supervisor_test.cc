@@ -404,7 +404,7 @@ TEST_P(EndTest, Rule_12_5_TheRestartTypeAndTheReasonDecide) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Rule_12_9, EndTest,
+    Every, EndTest,
     ::testing::Combine(
         ::testing::Values(one_for_one, one_for_all, rest_for_one),
         ::testing::Values(EndCase{permanent, reason::normal, ""}, EndCase{permanent, reason::shutdown, ""},
@@ -414,6 +414,26 @@ INSTANTIATE_TEST_SUITE_P(
                           EndCase{transient, Reason("crash"), ""}, EndCase{transient, reason::killed, ""},
                           EndCase{temporary, reason::normal, "gone"}, EndCase{temporary, reason::shutdown, "gone"},
                           EndCase{temporary, Reason("crash"), "gone"}, EndCase{temporary, reason::killed, "gone"})));
+
+TEST_F(SupervisorTest, Rule_12_9_AnEndWithoutARestartTouchesNobodyElse) {
+  run([&] {
+    for (const Strategy strategy : {one_for_one, one_for_all, rest_for_one}) {
+      const Pid s = supervise({.strategy = strategy,
+                               .intensity = {0, 1h},
+                               .children = {member("done", {.restart = transient}), member("a"),
+                                            member("gone", {.restart = temporary}), member("b")}});
+      const Pid a = pid_of("a"), b = pid_of("b");
+      die("done", Reason::shutdown("done"));
+      die("gone", Reason("crash"));
+      EXPECT_EQ(ids_of(s), (Strings{"b", "a", "-done"}));
+      EXPECT_EQ(pid_of("a"), a);
+      EXPECT_EQ(pid_of("b"), b);
+      EXPECT_TRUE(trace->take().empty());
+      end(s);
+      trace->take();
+    }
+  });
+}
 
 TEST_F(SupervisorTest, Rule_12_5_StrangersExitsAndMessagesAreIgnored) {
   run([&] {
@@ -516,7 +536,7 @@ TEST_P(GroupTest, Rule_12_7_TheStrategySaysWhoIsStartedAnew) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Rule_12_7, GroupTest,
+INSTANTIATE_TEST_SUITE_P(Every, GroupTest,
                          ::testing::Values(GroupCase{one_for_one, "a", {"a up"}}, GroupCase{one_for_one, "b", {"b up"}},
                                            GroupCase{one_for_one, "c", {"c up"}},
                                            GroupCase{one_for_all, "a", {"c down", "b down", "a up", "b up", "c up"}},
