@@ -149,7 +149,7 @@ Port::Port(System& system) : system_(system) {
     ref_ = MonitorRef{std::uint64_t{1} << 63 | ++system.outside_refs};  // a core's refs have that bit clear
   }
   if (process_ == nullptr) return;
-  process_->system = &system;
+  if (process_->system != &system) process_->system = &system;  // as for a new process
   process_->worker = nullptr;
   process_->port_woken.store(0, base::relaxed);                      // relaxed: this thread's until a ticket is shown
   process_->mailbox.reopen(system.table.next_pid(*process_).id, 1);  // for signals: the DOWN it may wait for

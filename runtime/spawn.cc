@@ -140,7 +140,8 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
     base::Real::fence();  // our count before the look at theirs
     fits = fits && !system.is_overfull();
   }
-  process->system = &system;
+  // Not anew for who takes over a slot: a late answer to its former tenant may just be reading it.
+  if (process->system != &system) process->system = &system;
   process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
   if (!fits || !system.scheduler->policy().admit(*process)) {

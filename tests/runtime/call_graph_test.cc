@@ -43,21 +43,25 @@ class CallGraphTest : public RuntimeTest {
 };
 
 TEST_F(CallGraphTest, ACycleIsToldOfWithItsChain) {
-  std::string expected;
+  std::vector<std::string> expected;  // by whoever is the last to begin its wait
   run([&] {
     start_all({"a", "b", "c"});
-    for (const char* name : {"c", "a", "b", "c"}) {
-      if (!expected.empty())
-        expected += expected.find("waits") == std::string::npos ? " waits for " : ", which waits for ";
-      expected += to_string(*whereis(name)) + " " + name;
+    const char* const names[] = {"a", "b", "c"};
+    for (std::size_t first = 0; first < 3; ++first) {
+      std::string text = "a cycle of calls: ";
+      for (std::size_t i = 0; i <= 3; ++i) {
+        const char* const name = names[(first + i) % 3];
+        text += (i == 0 ? "" : i == 1 ? " waits for " : ", which waits for ") + to_string(*whereis(name)) + " " + name;
+      }
+      expected.push_back(text);
     }
     const auto answer = call(Name{"a"}, Along{{"b", "c", "a"}, 1s}, 10s);
     EXPECT_EQ(answer, false);
-    for (const char* name : {"a", "b", "c"}) exit(*whereis(name), reason::kill);
+    for (const char* name : names) exit(*whereis(name), reason::kill);
   });
   const auto told = cycles();
-  ASSERT_EQ(told.size(), 1u);  // one after the other closes it
-  EXPECT_EQ(told[0], "a cycle of calls: " + expected);
+  ASSERT_GE(told.size(), 1u);
+  for (const std::string& each : told) EXPECT_TRUE(std::ranges::count(expected, each) == 1) << each;
 }
 
 TEST_F(CallGraphTest, TwoProcessesThatCallEachOther) {
