@@ -375,9 +375,9 @@ bool Runtime::stop() {
   };
   while (system.alive() != 0) {
     const Nanos now = base::monotonic_now();
-    if (now - began >= limit) break;
+    if (killing && now - began >= limit) break;  // not before: this thread may have slept through all of it
     if (now >= round_at) {  // those being born at the first round are told in a later one
-      if (!killing && now - began > limit / 2) {
+      if (!killing && now - began >= limit / 2) {
         killing = true;
         in_order_ = false;
         told.clear();

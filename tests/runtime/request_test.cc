@@ -555,7 +555,10 @@ TEST_F(RequestTest, Rule_10_16_AMultiCallTellsWhoAnsweredAndWhoDidNot) {
     EXPECT_EQ(by_name.replies[0].second, 5);
     EXPECT_EQ(by_name.bad.size(), 1u);
     EXPECT_TRUE(multi_call(std::vector<Pid>{}, Ask{4}, forever).replies.empty());
-    EXPECT_EQ(multi_call(std::vector{slow, quick}, Ask{4}, 0s).bad.size(), 2u);
+    const auto at_once = multi_call(std::vector{slow, quick}, Ask{4}, 0s);
+    EXPECT_EQ(at_once.replies.size() + at_once.bad.size(), 2u);
+    ASSERT_FALSE(at_once.bad.empty());
+    EXPECT_EQ(at_once.bad[0], (std::pair{slow, CallError{CallFailure::timeout, {}}}));
     sleep(10s);
     EXPECT_TRUE(mailbox_empty());
     for (const Pid server : {quick, slow, full}) {
