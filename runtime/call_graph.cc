@@ -1,9 +1,7 @@
 #include "runtime/call_graph.h"
 
-#include "base/log.h"
+#include "runtime/report.h"
 #include "runtime/system.h"
-
-#include <fmt/format.h>
 
 #include <new>
 
@@ -12,19 +10,6 @@ namespace erlking::detail {
 namespace {
 
 constexpr std::size_t kLongest = 64;  // processes in a cycle that is looked for
-
-// <0.7.1> store waits for <0.9.1> cache, which waits for …
-std::string text_of(const System& system, const std::vector<Pid>& cycle) {
-  const auto one = [&](Pid pid) {
-    const std::string name = system.registry.name_of(pid);
-    return name.empty() ? to_string(pid) : fmt::format("{} {}", to_string(pid), name);
-  };
-  std::string text = one(cycle.front());
-  for (std::size_t i = 1; i <= cycle.size(); ++i) {
-    text += fmt::format("{}waits for {}", i == 1 ? " " : ", which ", one(cycle[i % cycle.size()]));
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -71,7 +56,11 @@ void CallWatch::enter(System& system, std::uint64_t number, Pid target) noexcept
     graph_->enter(caller_, number, target);
     const std::vector<Pid> cycle = graph_->cycle_of(caller_);
     if (cycle.empty()) return;
-    base::log(base::Level::error, "call", fmt::format("a cycle of calls: {}", text_of(system, cycle)));
+    system.reporter.report(ReportKind::call_cycle, system.now(), [&] {
+      CallCycleReport report;
+      for (const Pid pid : cycle) report.processes.push_back({pid, system.registry.name_of(pid)});
+      return report;
+    });
   } catch (const std::bad_alloc&) {  // what is not entered is not found
   }
 }

@@ -52,7 +52,7 @@ class CallGraph {
   std::array<Shard, 16> shards_;
 };
 
-/// One wait of a call in the graph, if there is a graph; a cycle it closes is told of in the log.
+/// One wait of a call in the graph, if there is a graph; a cycle it closes is reported.
 class CallWatch {
  public:
   CallWatch(CallGraph* graph, System& system, Pid caller, std::uint64_t number, Pid target) noexcept

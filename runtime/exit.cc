@@ -174,9 +174,8 @@ bool demonitor(MonitorRef ref, Flush flush) {
 
 bool trap_exit(bool on) {
   Process& self = require_process("trap_exit");
-  if (self.mailbox.has_signal()) self.deliver();  // SEMANTICS 2.1: it acts as before
   self.settle();
-  self.checkpoint();
+  self.checkpoint();  // SEMANTICS 2.1: what has come acts as before
   return std::exchange(self.trapping, on);
 }
 

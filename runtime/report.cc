@@ -80,6 +80,16 @@ Text text_of(const ProgressReport& report) {
           {}};
 }
 
+// a cycle of calls: <0.7.1> store waits for <0.9.1> cache, which waits for …
+Text text_of(const CallCycleReport& report) {
+  const std::vector<ReportedProcess>& all = report.processes;
+  Text text{"a cycle of calls: " + (all.empty() ? "nobody's" : who(all.front())), {}};
+  for (std::size_t i = 1; i <= all.size(); ++i) {
+    text.line += fmt::format("{}waits for {}", i == 1 ? " " : ", which ", who(all[i % all.size()]));
+  }
+  return text;
+}
+
 Text text_of(const LeftOut& left_out) {
   return {fmt::format("{} {} reports were left out: more than Options::reports_per_second", left_out.count,
                       to_string(left_out.kind)),
@@ -137,6 +147,11 @@ void add_fields(Json& json, const ProgressReport& report) {
   json["started"] = report.started;
 }
 
+void add_fields(Json& json, const CallCycleReport& report) {
+  json["processes"] = Json::array();
+  for (const ReportedProcess& process : report.processes) json["processes"].push_back(json_of(process));
+}
+
 void add_fields(Json& json, const LeftOut& left_out) {
   json["of"] = to_string(left_out.kind);
   json["count"] = left_out.count;
@@ -191,6 +206,8 @@ std::string_view to_string(ReportKind kind) noexcept {
       return "supervisor";
     case ReportKind::progress:
       return "progress";
+    case ReportKind::call_cycle:
+      return "call_cycle";
   }
   return "unknown";
 }

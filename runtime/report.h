@@ -1,5 +1,6 @@
 // Reports: what a runtime tells whoever runs it of processes that crash, of supervisors that act, of children that
-// start; in OTP's content, as text or as JSON lines (docs/reports.md has the fields), to the log, a file or a hook.
+// start, of calls that wait for each other; in OTP's content, as text or as JSON lines (docs/reports.md has the
+// fields), to the log, a file or a hook.
 //
 //   Options options;
 //   options.report_format = "json";
@@ -8,7 +9,7 @@
 //
 //   RP1  A crash is reported where it was: by a process that ends for an abnormal reason of its own (an exception,
 //        exit(), a behaviour's stop()). One that a signal ends, also a link's, makes no report (SEMANTICS 9.5, 10.12).
-//   RP2  Until a report is wanted by the level (crash and supervisor: error; progress: debug; base/log.h) and there is
+//   RP2  Until a report is wanted by the level (progress: debug; the others: error; base/log.h) and there is
 //        room for it in this second, nothing is made for it: a load, a look at the clock, one change of a word.
 //   RP3  Of each kind Options::reports_per_second are made in a second of the runtime's clock, exactly. The rest is
 //        counted, and one line before the kind's next report, or at the runtime's end, says how many it was.
@@ -44,6 +45,7 @@ enum class ReportKind : std::uint8_t {
   crash,       ///< a process has crashed
   supervisor,  ///< a supervisor's child failed, or it gives up
   progress,    ///< a supervisor has started a child
+  call_cycle,  ///< processes wait for each other in calls (Options::call_cycles)
 };
 /// Its name, as above: the part of the log, and `kind` in JSON.
 std::string_view to_string(ReportKind kind) noexcept;
@@ -110,6 +112,12 @@ struct ProgressReport {
   std::string started;         ///< the type of its function or class
 };
 
+/// Processes wait in calls for each other: each for the next, the last for the first. None will be answered before
+/// somebody's bound passes.
+struct CallCycleReport {
+  std::vector<ReportedProcess> processes;  ///< at most 64; first who has closed the cycle
+};
+
 /// Reports there was no room for (RP3).
 struct LeftOut {
   ReportKind kind = ReportKind::crash;  ///< of these
@@ -117,7 +125,7 @@ struct LeftOut {
 };
 
 /// What a hook gets.
-using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, LeftOut>;
+using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, LeftOut>;
 /// Takes reports in place of log and file: Options::report_hook. Called by whoever reports, on any thread and several
 /// at once, on a process's stack perhaps: it must be short and must not wait. If it throws, that report goes where it
 /// would without it.
@@ -209,7 +217,7 @@ class Reporter {
   struct Output;
   std::unique_ptr<Output> output_;
   std::uint32_t limit_ = 1;
-  std::array<ReportMeter, 3> meters_;
+  std::array<ReportMeter, 4> meters_;  // one for each kind
 };
 
 /// A process comes to its end, and is as yet whole: reports it if it has crashed (RP1).

@@ -1,8 +1,12 @@
 // Calls that wait for each other are told of, if Options.call_cycles asks for it; others never are.
 #include "tests/support/runtime_fixture.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
+#include <mutex>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace erlking::testing {
@@ -62,6 +66,44 @@ TEST_F(CallGraphTest, ACycleIsToldOfWithItsChain) {
   const auto told = cycles();
   ASSERT_GE(told.size(), 1u);
   for (const std::string& each : told) EXPECT_TRUE(std::ranges::count(expected, each) == 1) << each;
+}
+
+TEST_F(CallGraphTest, AHookGetsTheProcessesOfTheCycleInItsOrder) {
+  std::mutex mutex;
+  std::vector<erlking::Report> given;
+  options.report_hook = [&](const erlking::Report& report) {
+    const std::lock_guard lock(mutex);
+    given.push_back(report);
+  };
+  ReportedProcess a, b;
+  run([&] {
+    start_all({"a", "b"});
+    a = {*whereis("a"), "a"};
+    b = {*whereis("b"), "b"};
+    EXPECT_EQ(call(Name{"a"}, Along{{"b", "a"}, 1s}, 10s), false);
+    for (const char* name : {"a", "b"}) exit(*whereis(name), reason::kill);
+  });
+  ASSERT_FALSE(given.empty());
+  const auto* const cycle = std::get_if<CallCycleReport>(&given.front());
+  ASSERT_NE(cycle, nullptr);
+  EXPECT_EQ(cycle->processes, (cycle->processes.front() == a ? std::vector{a, b} : std::vector{b, a}));
+  const auto json = nlohmann::json::parse(to_json(*cycle));
+  EXPECT_EQ(json.at("kind"), "call_cycle");
+  EXPECT_EQ(json.at("processes").at(0).at("pid"), to_string(cycle->processes[0].pid));
+  EXPECT_EQ(json.at("processes").at(1).at("name"), cycle->processes[1].name);
+}
+
+TEST_F(CallGraphTest, ACrowdOfCyclesIsLimitedAsOtherReportsAre) {
+  options.reports_per_second = 1;
+  run([] {
+    start_all({"a", "b"});
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(call(Name{"a"}, Along{{"b", "a"}, 100ms}, 10s), false);
+    for (const char* name : {"a", "b"}) exit(*whereis(name), reason::kill);
+  });
+  EXPECT_TRUE(rt().stop());    // tells what was left out
+  const auto told = cycles();  // three at least, in two seconds at most
+  EXPECT_TRUE(std::ranges::any_of(
+      told, [](const std::string& text) { return text.find("call_cycle reports were left out") != text.npos; }));
 }
 
 TEST_F(CallGraphTest, TwoProcessesThatCallEachOther) {

@@ -193,18 +193,20 @@ TEST_F(ExitTest, Rule_2_AProcessWithoutMemoryForATieIsToThePeerAsIfItHadEnded) {
     receive(5s, [](Ready) {});
     const Monitored asking = spawn_monitor({.worker = 0}, [&] {
       send(p.pid, Ready{self()});
-      const Monitored linked = spawn_monitor({.worker = 0}, [&] {
+      const Monitored linked = spawn_monitor({.worker = 0}, [&, to = self()] {
         link(p.pid);
+        send(to, Ready{self()});
         wait_forever();
       });
-      const Monitored trapping = spawn_monitor({.worker = 0}, [&] {
+      const Monitored trapping = spawn_monitor({.worker = 0}, [&, to = self()] {
         trap_exit(true);
         link(p.pid);
+        send(to, Ready{self()});
         EXPECT_EQ(await_exit(p.pid), reason::system_limit);
         EXPECT_TRUE(process_info(self(), 1s)->links.empty());
       });
       for (int i = 0; i < 40; ++i) monitor(p.pid);  // some find room in what it has already
-      let_others_run();                             // they are all on this worker
+      for (int i = 0; i < 2; ++i) receive(5s, [](Ready) {});
       asked = true;
       EXPECT_EQ(await_down(linked), reason::system_limit);
       EXPECT_EQ(await_down(trapping), reason::normal);
