@@ -263,6 +263,7 @@ TEST_P(ServerTest, Rule_9_5_OnlyALinkedStartHasAParent) {
     (void)call(*free, Trap{}, 5s);
     exit(*free, Reason("from_its_starter"));
     EXPECT_EQ(call(*free, Log{}, 1s)->back(), "exit from_its_starter");
+    EXPECT_TRUE(sys::stop(*free, reason::normal, 5s));
   });
 }
 
@@ -403,6 +404,18 @@ TEST_P(ServerTest, Rule_10_8_AnIdleTimeoutOfZeroComesAtOnce) {
   });
 }
 
+TEST_P(ServerTest, Rule_10_8_AMessageThatIsThereWinsOverAnIdleTimeoutOfZero) {
+  run([] {
+    const Started cell = erlking::start<Cell>(5s, {}, 0);
+    ASSERT_TRUE(sys::suspend(*cell, 1s));  // so that both are there when it goes on
+    send(*cell, IdleAfter{0ms});
+    send(*cell, Set{1});
+    ASSERT_TRUE(sys::resume(*cell, 1s));
+    sleep(20ms);
+    EXPECT_EQ(call(*cell, Log{}, 1s), (std::vector<std::string>{"set 1"}));
+  });
+}
+
 TEST_P(ServerTest, Rule_10_8_AQuestionOfTheSystemStartsAnIdleTimeoutAnew) {
   if (GetParam().clock != ClockKind::manual) GTEST_SKIP() << "times are compared";
   run([] {
@@ -419,6 +432,7 @@ TEST_P(ServerTest, Rule_10_8_AQuestionOfTheSystemStartsAnIdleTimeoutAnew) {
     EXPECT_TRUE(sys::resume(*cell, 1s));
     sleep(150ms);
     EXPECT_EQ(call(*cell, Log{}, 1s)->size(), 1u);
+    EXPECT_TRUE(sys::stop(*cell, reason::normal, 5s));
   });
 }
 

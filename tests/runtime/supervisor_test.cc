@@ -479,6 +479,24 @@ TEST_F(SupervisorTest, Rule_12_6_OlderRestartsAreForgotten) {
   });
 }
 
+TEST_F(SupervisorTest, Rule_12_6_ARestartJustAPeriodAgoCounts) {
+  run([&] {
+    sleep(1s);
+    const auto begin = now();
+    sleep(1s);
+    const Duration period = now() - begin;  // a second in whole ticks
+    const Pid s = supervise({.intensity = {1, period}, .children = members({"a"})});
+    const MonitorRef ref = monitor(s);
+    die("a", Reason("one"));
+    EXPECT_EQ(ids_of(s), (Strings{"a"}));
+    const auto first = now();
+    sleep(1s);
+    ASSERT_EQ(now() - first, period);
+    die("a", Reason("two"));
+    EXPECT_EQ(await_down(ref), reason::shutdown);
+  });
+}
+
 TEST_F(SupervisorTest, Rule_12_6_IntensityZeroPermitsNone) {
   run([&] {
     const Pid s = supervise({.intensity = {0, 1s}, .children = members({"a", "b"})});
@@ -643,6 +661,25 @@ TEST_F(SupervisorTest, Rule_12_11_OneForAllRetriesTheWholeGroup) {
     die("c", Reason("crash"));
     settled(s);
     EXPECT_EQ(trace->take(), (Strings{"b down", "a down", "a up", "b fails", "a down", "a up", "b up", "c up"}));
+    end(s);
+  });
+}
+
+TEST_F(SupervisorTest, Rule_12_11_InOneForAllNobodyRunsBetweenTheAttempts) {
+  run([&] {
+    const auto starts = std::make_shared<Starts>();
+    const Pid s = supervise({.strategy = one_for_all,
+                             .intensity = {1'000'000, 1h},
+                             .children = {member("a"), member("b", {}, starts), member("c")}});
+    starts->set(std::vector<How>(200, How::fails));
+    die("c", Reason("crash"));
+    const auto between = which_children(s, 10s);
+    ASSERT_TRUE(between);
+    for (const ChildInfo& child : *between) {
+      EXPECT_EQ(child.state, child.id == "b" ? State::restarting : State::undefined) << child.id;
+    }
+    settled(s);
+    EXPECT_EQ(ids_of(s), (Strings{"c", "b", "a"}));
     end(s);
   });
 }
@@ -991,6 +1028,18 @@ TEST_F(SupervisorTest, Rule_12_17_AnySignificantChildsEndEndsIt) {
     ASSERT_TRUE(terminate_child(s, "s", 10s).has_value());
     EXPECT_EQ(ids_of(s), (Strings{"b", "-s", "a"}));
     end(s);
+  });
+}
+
+TEST_F(SupervisorTest, Rule_12_17_OfManySignificantChildrenTheFirstEndEndsIt) {
+  run([&] {
+    const ChildOptions significant{.restart = transient, .significant = true};
+    const Pid s = supervise({.auto_shutdown = AutoShutdown::any_significant,
+                             .children = {member("a"), member("s", significant), member("t", significant)}});
+    const MonitorRef ref = monitor(s);
+    die("s", reason::normal);
+    EXPECT_EQ(await_down(ref), reason::shutdown);
+    EXPECT_EQ(trace->take(), (Strings{"t down", "a down"}));
   });
 }
 
