@@ -1,6 +1,6 @@
 // Timers: the rules of SEMANTICS §7, the limits, names, intervals, and what is left when somebody dies.
 #include "sched/timer_wheel.h"
-#include "tests/support/runtime_fixture.h"
+#include "tests/stress/stress.h"
 
 #include <set>
 
@@ -196,9 +196,9 @@ TEST_P(TimerMatrixTest, Rule_7_4_ATimerForAProcessThatEndsIsGone) {
 TEST_F(TimerTest, Rule_7_4_TimersForTheDeadLeakNothing) {
   options.workers = 1;
   run([] {
-    for (int i = 0; i < 20'000; ++i) {
+    for (unsigned i = 0; i < scaled(20'000); ++i) {
       const Monitored target = spawn_monitor(wait_forever);
-      EXPECT_TRUE(send_after(1000h, target.pid, Big{std::make_unique<int>(i)}));
+      EXPECT_TRUE(send_after(1000h, target.pid, Big{std::make_unique<int>(static_cast<int>(i))}));
       exit(target.pid, reason::kill);
       await_down(target);
     }
