@@ -21,6 +21,9 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_SCHEDULER")
       ->capture_default_str();
   app->add_option("--ek-heap", options.heap, "message heap: owned")->envname("ERLKING_HEAP")->capture_default_str();
+  app->add_option("--ek-io", options.io, "input and output: uring, or epoll, also where uring does not work")
+      ->envname("ERLKING_IO")
+      ->capture_default_str();
   app->add_option("--ek-workers", options.workers, "worker threads of steal, 1 to 1024; 0: one per usable CPU")
       ->envname("ERLKING_WORKERS")
       ->check(CLI::Range(0u, 1024u))

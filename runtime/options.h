@@ -29,8 +29,10 @@ inline constexpr std::uint32_t kMaxReportsPerSecond = 1'000'000;
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal", "threads" (docs/schedulers.md)
   std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
-  unsigned workers = 0;             ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
-  bool affinity = false;            ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
+  /// --ek-io, ERLKING_IO: "uring", "epoll"; uring gives way to epoll where it does not work, and the log says so
+  std::string io = "uring";
+  unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
+  bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory

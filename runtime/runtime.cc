@@ -5,6 +5,7 @@
 #include "runtime/process_wide.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <thread>
@@ -65,6 +66,10 @@ System::System(Options given)
     return;
   }
   collector = std::move(*heap);
+  if (const auto drivers = io::driver_names(); std::ranges::find(drivers, options.io) == drivers.end()) {
+    error = fmt::format("unknown I/O driver '{}': there are {}", options.io, fmt::join(drivers, ", "));
+    return;
+  }
   if (options.call_cycles) call_graph = std::make_unique<detail::CallGraph>();
   outside_heap = std::make_unique<gc::Local>(*collector);
   outside_slots = std::make_unique<detail::SlotCache>(table);

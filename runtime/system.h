@@ -7,6 +7,7 @@
 #include "gc/gc.h"
 #include "runtime/call_graph.h"
 #include "runtime/group_table.h"
+#include "runtime/operation.h"
 #include "runtime/options.h"
 #include "runtime/process.h"
 #include "runtime/process_table.h"
@@ -34,6 +35,7 @@ class Core final : public sched::Worker {
   gc::Local heap;
   detail::SlotCache slots;
   detail::TimerTable timers;                         // started on this worker
+  std::unique_ptr<io::Driver> driver;                // made at the first operation (Io); not on `threads`
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
 
   System& system() const noexcept { return system_; }
@@ -71,6 +73,7 @@ struct System {
   detail::GroupTable groups;
   std::unique_ptr<detail::CallGraph> call_graph;  // null unless Options.call_cycles
   detail::Reporter reporter;
+  detail::Io io{*this};
   std::unique_ptr<sched::Scheduler> scheduler;
   std::string error;                  // why it cannot be used; empty: it can
   std::atomic<bool> stopping{false};  // no more spawns

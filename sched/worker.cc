@@ -217,14 +217,22 @@ void Worker::move_all_to(Worker& other) noexcept {
 
 bool Worker::post(Task& task) noexcept {
   if (!inbox_.push(task)) return false;
-  base::futex_wake(inbox_.sleep_word());
+  end_sleep();
   return true;
 }
 
 bool Worker::wake() noexcept {
   if (!inbox_.rouse()) return false;
-  base::futex_wake(inbox_.sleep_word());
+  end_sleep();
   return true;
+}
+
+// The caller owes the wake (I2).
+void Worker::end_sleep() noexcept {
+  Poller* const poller = sleeping_in_.load(acquire);  // [sleeping-in]
+  if (poller != nullptr) [[unlikely]]
+    return poller->wake();
+  base::futex_wake(inbox_.sleep_word());
 }
 
 Nanos Worker::time_to_timer(Nanos now) const noexcept {
@@ -250,8 +258,15 @@ void Worker::sleep(Nanos timeout) noexcept {
   if (timeout == 0) return;
   next_timer_.store(wheel_.next(), release);          // [next-timer] for Scheduler::next_timer
   sleeps_.store(sleeps_.load(relaxed) + 1, relaxed);  // before it shows as asleep: for Scheduler::idle
-  if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping()) {
-    base::futex_wait(inbox_.sleep_word(), 1, timeout);
+  Poller* const poller = poller_ != nullptr && poller_->is_active() ? poller_ : nullptr;
+  sleeping_in_.store(poller, release);  // [sleeping-in]
+  if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping() &&
+      (poller_ == nullptr || !poller_->asked())) {
+    if (poller == nullptr) {
+      base::futex_wait(inbox_.sleep_word(), 1, timeout);
+    } else {
+      poller->sleep(timeout);
+    }
   }
   inbox_.awake();
 }
@@ -297,8 +312,13 @@ bool Worker::scheduler_stopping() const noexcept { return scheduler_.stopping();
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
+void Worker::poll_if_active() noexcept {
+  if (poller_ != nullptr && poller_->is_active()) poller_->poll();
+}
+
 Task* Worker::poll(Nanos now) noexcept {
   drain_inbox();
+  poll_if_active();
   advance_timers(clock_.is_manual() ? clock_.now() : now);
   return next();
 }
@@ -315,6 +335,7 @@ void Worker::tick() noexcept {
   until_tick_ = tick_interval_;
   ticks_.store(ticks_.load(relaxed) + 1, relaxed);
   drain_inbox();
+  poll_if_active();
   advance_timers(clock_.is_manual() ? clock_.now() : now);
   policy_.tick(*this, now);
 }

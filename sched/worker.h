@@ -13,6 +13,8 @@
 //   L3  A retiring task's stack is still in use until the switch away: it is reaped on the scheduler's stack, after.
 //   L4  The wheel is the owner's alone; a timer armed here and given up elsewhere comes back by return_timer().
 //   L5  A stackless task runs on a loop (loop.h); between two of them there is no switch.
+//   L6  It sleeps on its futex, or in its poller if anything waits there; sleeping_in_, stored (release) before the
+//       sleep is announced, says which to whoever owes the wake. One that comes late wakes for nothing [sleeping-in].
 // Per hop on one worker: two sections (ready, next), one switch; no atomic read-modify-write.
 #pragma once
 
@@ -23,6 +25,7 @@
 #include "sched/inbox.h"
 #include "sched/loop.h"
 #include "sched/policy.h"
+#include "sched/poller.h"
 #include "sched/run_queue.h"
 #include "sched/section.h"
 #include "sched/stack.h"
@@ -72,6 +75,8 @@ class alignas(base::kCacheLine) Worker {
 
   TimerWheel& wheel() noexcept { return wheel_; }
   StackCache& stacks() noexcept { return stacks_; }
+  /// What else it waits at from now on; once, and for as long as the worker lives.
+  void set_poller(Poller& poller) noexcept { poller_ = &poller; }
   /// Gives back what it keeps for tasks to come; the policy, when none will for some time.
   virtual void release_caches() noexcept;
   /// Counts a touch of another worker's task; the policy's governor weighs them.
@@ -198,6 +203,8 @@ class alignas(base::kCacheLine) Worker {
   bool scheduler_stopping() const noexcept;
   base::Nanos tend_stacks() noexcept;
   void drain_returned_timers() noexcept;
+  void poll_if_active() noexcept;
+  void end_sleep() noexcept;
 
   // --- owner writes, thieves look ---
   std::atomic<std::uint64_t> dispatches_{0};
@@ -231,6 +238,7 @@ class alignas(base::kCacheLine) Worker {
   Policy& policy_;
   const base::Clock& clock_;
   TimerWheel wheel_;
+  Poller* poller_ = nullptr;
   StackCache stacks_;
   Queue ring_;
   Section<base::Real> section_;
@@ -239,6 +247,7 @@ class alignas(base::kCacheLine) Worker {
   std::atomic<base::Nanos> next_timer_{base::kForever};
   std::atomic<bool> standing_by_{true};
   std::atomic<TimerNode*> returned_{nullptr};
+  std::atomic<Poller*> sleeping_in_{nullptr};  // L6
 };
 
 inline void Worker::ready(Task& task) noexcept {

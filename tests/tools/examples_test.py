@@ -7,6 +7,7 @@ usage: examples_test.py PROGRAM
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +36,9 @@ RUNS = {
         (['0'], 2, ''),
         (['12x'], 2, ''),
         (['1', '1'], 2, ''),
+        (['--ek-workers=none'], 2, ''),
+    ],
+    'echo': [
         (['--ek-workers=none'], 2, ''),
     ],
     'ring': [
@@ -89,10 +93,35 @@ def interrupt(program, arguments, line, output):
     return False
 
 
+def echoes(program, arguments):
+    """Whether many peers at once get back what they send; the server is ended by a signal."""
+    with subprocess.Popen([program, '0', *arguments], stderr=subprocess.PIPE, text=True) as run:
+        timer = threading.Timer(TIMEOUT_S, run.kill)
+        timer.start()
+        told = run.stderr.readline()
+        place = re.fullmatch(r'listening at 127\.0\.0\.1:(\d+)\n', told)
+        got = []
+        if place:
+            peers = [socket.create_connection(('127.0.0.1', int(place[1])), TIMEOUT_S) for _ in range(50)]
+            for number, peer in enumerate(peers):
+                peer.sendall(b'%d' % number)
+            got = [peer.recv(100) for peer in peers]
+            for peer in peers:
+                peer.close()
+        run.terminate()
+        run.communicate()
+        timer.cancel()
+    if got == [b'%d' % number for number in range(50)]:
+        return True
+    print(f'{program} {arguments}: {told}{got}')
+    return False
+
+
 def main(program):
     name = pathlib.Path(program).name
     faults = 0
-    for arguments, status, output in [*RUNS[name], (['--help'], 0, rf'(?s)usage: {name} .*--ek-workers.*')]:
+    helped = [] if name == 'echo' else [(['--help'], 0, rf'(?s)usage: {name} .*--ek-workers.*')]
+    for arguments, status, output in [*RUNS[name], *helped]:
         try:
             ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S,
                                    stdin=subprocess.DEVNULL, check=False)
@@ -106,6 +135,9 @@ def main(program):
                   f'{ended.stdout}{ended.stderr}')
     if name in INTERRUPTED and not interrupt(program, *INTERRUPTED[name]):
         faults += 1
+    if name == 'echo':
+        faults += sum(not echoes(program, [f'--ek-io={driver}', f'--ek-scheduler={scheduler}'])
+                      for driver in ('uring', 'epoll') for scheduler in ('steal', 'threads'))
     return 1 if faults else 0
 
 

@@ -1,0 +1,80 @@
+// Operations as system calls that do not wait: what `epoll` does, and what is tried first.
+#pragma once
+
+#include "io/operation.h"
+
+#include <cerrno>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace erlking::io {
+
+/// What `operation` waits for at its descriptor: POLLIN or POLLOUT.
+inline short waits_for(const Operation& operation) noexcept {
+  switch (operation.code) {
+    case Code::recv:
+    case Code::accept:
+    case Code::read:
+      return POLLIN;
+    case Code::send:
+    case Code::connect:
+    case Code::write:
+      return POLLOUT;
+    case Code::poll:
+      break;
+  }
+  return (operation.flags & POLLOUT) != 0 ? POLLOUT : POLLIN;
+}
+
+/// What became of a connect() that was begun: 0, or -errno; -EAGAIN: nothing yet.
+inline std::int32_t connected(int fd) noexcept {
+  pollfd look{fd, POLLOUT, 0};
+  if (::poll(&look, 1, 0) == 0) return -EAGAIN;
+  int fault = 0;
+  socklen_t size = sizeof fault;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &fault, &size) != 0) return -errno;
+  return -fault;
+}
+
+/// The result, or -errno; -EAGAIN: it would have waited.
+inline std::int32_t call(Operation& operation) noexcept {
+  for (;;) {
+    ssize_t result = 0;
+    switch (operation.code) {
+      case Code::recv:
+        result = ::recv(operation.fd, operation.data, operation.size, static_cast<int>(operation.flags) | MSG_DONTWAIT);
+        break;
+      case Code::send:
+        result = ::send(operation.fd, operation.data, operation.size,
+                        static_cast<int>(operation.flags) | MSG_DONTWAIT | MSG_NOSIGNAL);
+        break;
+      case Code::accept:
+        result = ::accept4(operation.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        break;
+      case Code::connect:
+        result = ::connect(operation.fd, static_cast<const sockaddr*>(operation.data), operation.size);
+        if (result < 0 && errno == EINPROGRESS) return -EAGAIN;
+        if (result < 0 && errno == EAGAIN) return -EBUSY;  // a Unix socket whose line of waiting connections is full
+        break;
+      case Code::read:
+        result = ::read(operation.fd, operation.data, operation.size);
+        break;
+      case Code::write:
+        result = ::write(operation.fd, operation.data, operation.size);
+        break;
+      case Code::poll: {
+        pollfd look{operation.fd, static_cast<short>(operation.flags), 0};
+        result = ::poll(&look, 1, 0);
+        if (result == 0) return -EAGAIN;
+        if (result > 0) return (look.revents & POLLNVAL) != 0 ? -EBADF : look.revents;
+        break;
+      }
+    }
+    if (result >= 0) return static_cast<std::int32_t>(result);
+    if (errno == EWOULDBLOCK) return -EAGAIN;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+}  // namespace erlking::io

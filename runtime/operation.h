@@ -1,0 +1,49 @@
+// How a process waits for an operation of the I/O driver: the only place where processes and drivers meet.
+//   OW1  The operation lies on the process's stack. The wait ends with it, with the bound, or with a lethal signal; in
+//        the last two cases it is cancelled, and the stack is left when it is over (operation.h O2).
+//   OW2  It is woken as by a signal: whatever the process waits for by then, it looks again. So a wake that comes after
+//        the wait has seen done, perhaps for another process in the same slot, is harmless.
+// Cost of one that waits: two CAS on the process's ticket (arm, wake), two stores, one switch; the driver's besides.
+#pragma once
+
+#include "base/mutex.h"
+#include "io/io.h"
+#include "runtime/process.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace erlking::detail {
+
+/// A runtime's part in input and output: which driver, and a driver for each worker, made at its first operation; where
+/// every process has a worker, one for all.
+class Io {
+ public:
+  explicit Io(System& system) noexcept : system_(system) {}
+
+  /// The driver that works here; chosen at the first call, which may log why it is not the one asked for. Null: none
+  /// works, and a line in the log says why. Any thread.
+  const io::Choice* choice();
+
+  /// Begins `operation` for the running process; where. Null: it is over already, or could not begin: see `result`.
+  io::Driver* start(Process& process, io::Operation& operation) noexcept;
+
+ private:
+  io::Driver* driver_of(Process& process) noexcept;
+
+  System& system_;
+  base::Mutex mutex_;
+  io::Choice chosen_ EK_GUARDED_BY(mutex_){};
+  std::string fault_ EK_GUARDED_BY(mutex_);
+  std::unique_ptr<io::Service> service_ EK_GUARDED_BY(mutex_);
+  std::atomic<const io::Choice*> choice_{nullptr};  // [io-choice]
+  std::atomic<io::Driver*> shared_{nullptr};        // service_'s [io-choice]
+};
+
+/// Has the running process wait for `operation`, at most so long; what the system call answers, or -errno: -ETIME when
+/// the bound has passed, -ECANCELED when the process is ending. Throws what ends the process.
+std::int32_t perform(io::Operation& operation, const Bound& bound);
+
+}  // namespace erlking::detail

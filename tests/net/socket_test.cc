@@ -1,0 +1,538 @@
+// Stream sockets: what they carry, every way a wait on them ends, and what is left when their owner does.
+#include "tests/support/runtime_fixture.h"
+
+#include <cerrno>
+#include <dirent.h>
+#include <fcntl.h>
+#include <filesystem>
+#include <string>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <tuple>
+#include <unistd.h>
+
+namespace erlking {
+inline void PrintTo(IoFailure failure, std::ostream* out) { *out << to_string(failure); }
+}  // namespace erlking
+
+namespace erlking::testing {
+namespace {
+
+// Each driver on each scheduler.
+using Place = std::tuple<const char*, const char*, unsigned>;  // driver, scheduler, workers
+
+class SocketTest : public RuntimeTest, public ::testing::WithParamInterface<Place> {
+ protected:
+  void SetUp() override {
+    RuntimeTest::SetUp();
+    options.io = std::get<0>(GetParam());
+    options.scheduler = std::get<1>(GetParam());
+    options.workers = std::get<2>(GetParam());
+    options.clock = ClockKind::real;
+    before_ = descriptors();
+  }
+  void TearDown() override {
+    RuntimeTest::TearDown();
+    EXPECT_EQ(descriptors(), before_) << "descriptors leaked";
+  }
+  static std::size_t descriptors() {
+    std::size_t n = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++n;
+    return n;
+  }
+
+ private:
+  std::size_t before_ = 0;
+};
+
+std::string name_of_place(const ::testing::TestParamInfo<Place>& info) {
+  const auto [driver, scheduler, workers] = info.param;
+  return std::string(driver) + "_" + scheduler + (workers != 0 ? std::to_string(workers) : "");
+}
+INSTANTIATE_TEST_SUITE_P(Every, SocketTest,
+                         ::testing::Values(Place{"uring", "steal", 1}, Place{"uring", "steal", 2},
+                                           Place{"uring", "threads", 0}, Place{"epoll", "steal", 1},
+                                           Place{"epoll", "steal", 2}, Place{"epoll", "threads", 0}),
+                         name_of_place);
+
+Listener listening() {
+  auto made = tcp::listen({});
+  EXPECT_TRUE(made) << made.error().to_string();
+  return *std::move(made);
+}
+std::uint16_t port_of(const Listener& listener) { return listener.local()->port; }
+
+// Both ends of a connection.
+struct Pair {
+  Socket here, there;
+};
+Pair connected() {
+  Listener listener = listening();
+  auto here = tcp::connect("127.0.0.1", port_of(listener), 10s);
+  auto there = listener.accept(10s);
+  EXPECT_TRUE(here && there);
+  return {*std::move(here), *std::move(there)};
+}
+
+template <class T>
+IoFailure failure_of(const std::expected<T, IoError>& outcome) {
+  EXPECT_FALSE(outcome.has_value());
+  return outcome ? IoFailure::failed : outcome.error().kind;
+}
+
+// --- what they carry -------------------------------------------------------------------------------------------------
+
+TEST_P(SocketTest, WhatIsWrittenIsReadAndTheEndIsZero) {
+  run([] {
+    auto [here, there] = connected();
+    char got[64];
+    ASSERT_TRUE(here.write("ping", 10s));
+    EXPECT_EQ(there.read(got, 10s), 4u);
+    EXPECT_EQ(std::string_view(got, 4), "ping");
+    ASSERT_TRUE(there.write("pong!", 10s));
+    ASSERT_TRUE(here.read_exactly(std::span(got, 5), 10s));
+    EXPECT_EQ(std::string_view(got, 5), "pong!");
+    ASSERT_TRUE(here.shutdown(Side::write));
+    EXPECT_EQ(there.read(got, 10s), 0u);
+    ASSERT_TRUE(there.write("still open this way", 10s));
+    EXPECT_EQ(here.read(got, 10s), 19u);
+    EXPECT_EQ(here.read(std::span<char>(), 10s), 0u);
+  });
+}
+
+TEST_P(SocketTest, EachEndKnowsBothAddresses) {
+  run([] {
+    Listener listener = listening();
+    auto here = tcp::connect("localhost", port_of(listener), 10s);
+    auto there = listener.accept(10s);
+    ASSERT_TRUE(here && there);
+    EXPECT_EQ(here->peer()->to_string(), listener.local()->to_string());
+    EXPECT_EQ(here->local()->to_string(), there->peer()->to_string());
+    EXPECT_EQ(here->peer()->address, "127.0.0.1");
+    EXPECT_EQ((SocketAddress{"::1", 80}.to_string()), "[::1]:80");
+  });
+}
+
+TEST_P(SocketTest, MoreThanTheSystemBuffersGoesThroughWhileThePeerReads) {
+  constexpr std::size_t kBytes = 8 << 20;
+  run([] {
+    auto [here, there] = connected();
+    const Monitored writer = spawn_monitor([here = std::move(here)]() mutable {
+      std::string bytes(kBytes, 'x');
+      for (std::size_t i = 0; i < bytes.size(); i += 1000) bytes[i] = static_cast<char>(i / 1000 % 251);
+      EXPECT_TRUE(here.write(bytes, 60s));
+    });
+    std::vector<char> got(kBytes);
+    ASSERT_TRUE(there.read_exactly(got, 60s));
+    for (std::size_t i = 0; i < kBytes; i += 1000) ASSERT_EQ(got[i], static_cast<char>(i / 1000 % 251)) << i;
+    EXPECT_EQ(there.read(got, 10s), 0u);
+    EXPECT_EQ(await_down(writer), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, LinesComeOneByOneHoweverTheyArrive) {
+  run([] {
+    auto [here, there] = connected();
+    ASSERT_TRUE(here.write("one\r\ntwo\r\n\r\nthr", 10s));
+    EXPECT_EQ(there.read_until("\r\n", 100, 10s), "one");
+    EXPECT_EQ(there.read_until("\r\n", 100, 10s), "two");
+    EXPECT_EQ(there.read_until("\r\n", 100, 10s), "");
+    EXPECT_EQ(failure_of(there.read_until("\r\n", 100, 10ms)), IoFailure::timed_out);
+    ASSERT_TRUE(here.write("ee\r", 10s));
+    EXPECT_EQ(failure_of(there.read_until("\r\n", 100, 10ms)), IoFailure::timed_out);
+    ASSERT_TRUE(here.write("\nrest", 10s));
+    EXPECT_EQ(there.read_until("\r\n", 5, 10s), "three");
+    char rest[10];
+    EXPECT_EQ(there.read(rest, 10s), 4u);
+    EXPECT_EQ(failure_of(there.read_until("", 5, 10s)), IoFailure::invalid);
+  });
+}
+
+TEST_P(SocketTest, ALineLongerThanItsLimitIsRefusedAndNothingIsLost) {
+  run([] {
+    auto [here, there] = connected();
+    ASSERT_TRUE(here.write("123456789\n", 10s));
+    EXPECT_EQ(failure_of(there.read_until("\n", 8, 10s)), IoFailure::too_large);
+    EXPECT_EQ(there.read_until("\n", 9, 10s), "123456789");
+    const Monitored flood = spawn_monitor([here = std::move(here)]() mutable {
+      const std::string filler(100'000, 'y');
+      static_cast<void>(here.write(filler, 10s));
+    });
+    EXPECT_EQ(failure_of(there.read_until("\n", 1000, 10s)), IoFailure::too_large);
+    there.close();
+    await_down(flood);
+  });
+}
+
+TEST_P(SocketTest, UnixSocketsCarryTheSame) {
+  run([] {
+    const std::string path = "/tmp/ek-socket-test-" + std::to_string(::getpid());
+    ::unlink(path.c_str());
+    EXPECT_EQ(failure_of(unix_socket::connect(path, 10s)), IoFailure::not_found);
+    auto listener = unix_socket::listen({.path = path});
+    ASSERT_TRUE(listener) << listener.error().to_string();
+    EXPECT_EQ(failure_of(unix_socket::listen({.path = path})), IoFailure::address_in_use);
+    auto here = unix_socket::connect(path, 10s);
+    auto there = listener->accept(10s);
+    ASSERT_TRUE(here && there);
+    EXPECT_EQ(here->peer()->to_string(), path);
+    ASSERT_TRUE(here->write("hello", 10s));
+    char got[16];
+    EXPECT_EQ(there->read(got, 10s), 5u);
+    listener->close();
+    EXPECT_NE(::access(path.c_str(), F_OK), 0) << "the path is left";
+    EXPECT_EQ(failure_of(unix_socket::connect(std::string(200, 'x'), 10s)), IoFailure::too_large);
+    EXPECT_EQ(failure_of(unix_socket::listen({.path = ""})), IoFailure::bad_address);
+  });
+}
+
+TEST_P(SocketTest, AUnixSocketWhoseLineIsFullKeepsTheConnectorWaiting) {
+  run([] {
+    const std::string path = "/tmp/ek-socket-line-" + std::to_string(::getpid());
+    ::unlink(path.c_str());
+    auto listener = unix_socket::listen({.path = path, .backlog = 1});
+    ASSERT_TRUE(listener);
+    std::vector<Socket> in_line;
+    for (;;) {
+      auto more = unix_socket::connect(path, 50ms);
+      if (!more) {
+        EXPECT_EQ(more.error().kind, IoFailure::timed_out) << more.error().to_string();
+        break;
+      }
+      in_line.push_back(*std::move(more));
+      ASSERT_LT(in_line.size(), 100u);
+    }
+    const Monitored late = spawn_monitor([&] { EXPECT_TRUE(unix_socket::connect(path, 20s)); });
+    sleep(20ms);
+    for (std::size_t i = 0; i <= in_line.size(); ++i) EXPECT_TRUE(listener->accept(10s));
+    EXPECT_EQ(await_down(late), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, ASocketMovesToAnotherProcessInAMessage) {
+  run([] {
+    auto [here, there] = connected();
+    const Monitored other = spawn_monitor([] {
+      receive(
+          10s, [](Socket socket) { EXPECT_TRUE(socket.write("from there", 10s)); },
+          [](Timeout) { ADD_FAILURE() << "no socket came"; });
+    });
+    EXPECT_EQ(send(other.pid, std::move(there)), Delivery::queued);
+    EXPECT_FALSE(there.is_open());
+    char got[16];
+    EXPECT_EQ(here.read(got, 10s), 10u);
+    EXPECT_EQ(here.read(got, 10s), 0u);  // it closed with its owner
+    EXPECT_EQ(await_down(other), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, AnAdoptedDescriptorIsASocketLikeAnother) {
+  run([] {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    auto here = Socket::adopt(ends[0]);
+    auto there = Socket::adopt(ends[1]);
+    ASSERT_TRUE(here && there);
+    EXPECT_EQ(::fcntl(here->fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    const Monitored writer = spawn_monitor([&] {
+      sleep(5ms);
+      EXPECT_TRUE(here->write("late", 10s));
+    });
+    char got[16];
+    EXPECT_EQ(there->read(got, 10s), 4u);
+    await_down(writer);
+    EXPECT_EQ(failure_of(Socket::adopt(-1)), IoFailure::closed);
+  });
+}
+
+// --- how a wait ends -------------------------------------------------------------------------------------------------
+
+TEST_P(SocketTest, AReadThatTimesOutLosesNothing) {
+  run([] {
+    auto [here, there] = connected();
+    char got[8];
+    EXPECT_EQ(failure_of(there.read(got, 5ms)), IoFailure::timed_out);
+    EXPECT_EQ(failure_of(there.read(got, 0s)), IoFailure::timed_out);
+    ASSERT_TRUE(here.write("abc", 10s));
+    const auto short_read = there.read_exactly(std::span(got, 8), 20ms);
+    ASSERT_FALSE(short_read);
+    EXPECT_EQ(short_read.error().kind, IoFailure::timed_out);
+    EXPECT_EQ(short_read.error().transferred, 3u);
+    ASSERT_TRUE(here.write("defgh", 10s));
+    ASSERT_TRUE(there.read_exactly(std::span(got, 8), 10s));
+    EXPECT_EQ(std::string_view(got, 8), "abcdefgh");
+  });
+}
+
+TEST_P(SocketTest, OfAReadThatEndsAsItTimesOutNothingIsLostOrDoubled) {
+  run([] {
+    auto [here, there] = connected();
+    constexpr unsigned kRounds = 300;
+    const Monitored writer = spawn_monitor([here = std::move(here)]() mutable {
+      for (unsigned i = 0; i < kRounds; ++i) {
+        const unsigned value = i;
+        ASSERT_TRUE(here.write(std::as_bytes(std::span(&value, 1)), 10s));
+        sleep(std::chrono::microseconds(700));
+      }
+    });
+    unsigned next = 0, timeouts = 0;
+    while (next < kRounds && timeouts < 100'000) {
+      unsigned value = 0;
+      const auto got = there.read_exactly(std::as_writable_bytes(std::span(&value, 1)), std::chrono::microseconds(500));
+      if (!got) {
+        ASSERT_EQ(got.error().kind, IoFailure::timed_out) << got.error().to_string();
+        ++timeouts;
+        continue;
+      }
+      ASSERT_EQ(value, next);
+      ++next;
+    }
+    EXPECT_EQ(next, kRounds);
+    EXPECT_EQ(await_down(writer), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, AWriteToAPeerThatDoesNotReadTimesOutAndSaysHowMuchWent) {
+  run([] {
+    auto [here, there] = connected();
+    const std::string bytes(32 << 20, 'z');
+    const auto written = here.write(bytes, 50ms);
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().kind, IoFailure::timed_out);
+    EXPECT_GT(written.error().transferred, 0u);
+    const std::size_t went = written.error().transferred;
+    here.close();
+    std::vector<char> got(64 * 1024);
+    std::size_t came = 0;
+    for (auto n = there.read(got, 10s); n && *n > 0; n = there.read(got, 10s)) came += *n;
+    EXPECT_EQ(came, went);
+  });
+}
+
+TEST_P(SocketTest, AcceptAndConnectTimeOut) {
+  run([] {
+    Listener listener = listening();
+    EXPECT_EQ(failure_of(listener.accept(5ms)), IoFailure::timed_out);
+    EXPECT_EQ(failure_of(listener.accept(0s)), IoFailure::timed_out);
+    auto here = tcp::connect("127.0.0.1", port_of(listener), 10s);
+    ASSERT_TRUE(here);
+    EXPECT_TRUE(listener.accept(10s));
+  });
+}
+
+TEST_P(SocketTest, NobodyThereIsRefusedAndNonsenseIsABadAddress) {
+  run([] {
+    std::uint16_t port = 0;
+    {
+      Listener gone = listening();
+      port = port_of(gone);
+    }
+    const auto refused = tcp::connect("127.0.0.1", port, 10s);
+    EXPECT_EQ(failure_of(refused), IoFailure::refused);
+    EXPECT_NE(refused.error().to_string().find("connect: nobody listens there"), std::string::npos)
+        << refused.error().to_string();
+    EXPECT_EQ(failure_of(tcp::connect("no such host", 1, 10s)), IoFailure::bad_address);
+    EXPECT_EQ(failure_of(tcp::listen({.address = "300.1.1.1"})), IoFailure::bad_address);
+    Listener taken = listening();
+    EXPECT_EQ(failure_of(tcp::listen({.port = port_of(taken)})), IoFailure::address_in_use);
+    Socket never;
+    char byte[1];
+    EXPECT_EQ(failure_of(never.read(byte, 1s)), IoFailure::closed);
+    EXPECT_EQ(failure_of(never.write("x", 1s)), IoFailure::closed);
+    EXPECT_EQ(failure_of(never.peer()), IoFailure::closed);
+    Listener none;
+    EXPECT_EQ(failure_of(none.accept(1s)), IoFailure::closed);
+  });
+}
+
+TEST_P(SocketTest, APeerThatIsGoneIsAReset) {
+  run([] {
+    auto [here, there] = connected();
+    ASSERT_TRUE(here.write("unread", 10s));
+    there.close();  // with bytes unread: a reset, not an end
+    char got[8];
+    const auto read = here.read(got, 10s);
+    EXPECT_EQ(failure_of(read), IoFailure::reset);
+    const std::string more(1 << 20, 'm');
+    EXPECT_EQ(failure_of(here.write(more, 10s)), IoFailure::reset);
+  });
+}
+
+TEST_P(SocketTest, SharedPortsAndKeepAlive) {
+  run([] {
+    auto first = tcp::listen({.reuse_port = true});
+    ASSERT_TRUE(first);
+    EXPECT_TRUE(tcp::listen({.port = port_of(*first), .reuse_port = true}));
+    auto [here, there] = connected();
+    EXPECT_TRUE(here.set_no_delay(false));
+    EXPECT_TRUE(here.set_keep_alive(true, 30s));
+    EXPECT_EQ(failure_of(here.set_keep_alive(true, 0s)), IoFailure::invalid);
+  });
+}
+
+// --- how a process ends in it ----------------------------------------------------------------------------------------
+
+TEST_P(SocketTest, AProcessKilledInEachWaitEndsAndItsSocketsClose) {
+  run([] {
+    for (int round = 0; round < 20; ++round) {
+      auto [here, there] = connected();
+      const Monitored reader = spawn_monitor([there = std::move(there)]() mutable {
+        char got[8];
+        static_cast<void>(there.read(got, forever));
+        ADD_FAILURE() << "it went on";
+      });
+      if (round % 2 == 0) until_waiting(reader.pid);
+      exit(reader.pid, reason::kill);
+      EXPECT_EQ(await_down(reader), reason::killed);
+      char got[8];
+      EXPECT_EQ(here.read(got, 10s), 0u);
+
+      auto [from, to] = connected();
+      const Monitored writer = spawn_monitor([from = std::move(from)]() mutable {
+        const std::string bytes(64 << 20, 'w');
+        static_cast<void>(from.write(bytes, forever));
+        ADD_FAILURE() << "it went on";
+      });
+      if (round % 2 == 0) until_waiting(writer.pid);
+      exit(writer.pid, reason::kill);
+      EXPECT_EQ(await_down(writer), reason::killed);
+
+      const Monitored acceptor = spawn_monitor([] {
+        Listener listener = listening();
+        static_cast<void>(listener.accept(forever));
+        ADD_FAILURE() << "it went on";
+      });
+      if (round % 2 == 0) until_waiting(acceptor.pid);
+      exit(acceptor.pid, reason::kill);
+      EXPECT_EQ(await_down(acceptor), reason::killed);
+    }
+  });
+}
+
+TEST_P(SocketTest, AConnectionThatComesAsItsAcceptorIsKilledIsNotLeaked) {
+  run([] {  // the fixture counts descriptors
+    for (int round = 0; round < 50; ++round) {
+      struct Port {
+        std::uint16_t port;
+      };
+      const Monitored acceptor = spawn_monitor([to = self()] {
+        Listener listener = listening();
+        send(to, Port{port_of(listener)});
+        while (listener.accept(forever)) {
+        }
+      });
+      const std::uint16_t port = receive(
+          10s, [](Port p) { return p.port; }, [](Timeout) { return std::uint16_t{0}; });
+      const Monitored knocker = spawn_monitor([port] { static_cast<void>(tcp::connect("127.0.0.1", port, 10s)); });
+      if (round % 2 == 0) yield();
+      exit(acceptor.pid, reason::kill);
+      EXPECT_EQ(await_down(acceptor), reason::killed);
+      await_down(knocker);
+    }
+  });
+}
+
+TEST_P(SocketTest, ASignalInAWaitDoesNotEndIt) {
+  run([] {
+    auto [here, there] = connected();
+    const Monitored reader = spawn_monitor([there = std::move(there)]() mutable {
+      char got[8];
+      EXPECT_EQ(there.read(got, 20s), 2u);
+    });
+    until_waiting(reader.pid);
+    for (int i = 0; i < 50; ++i) {
+      EXPECT_TRUE(process_info(reader.pid, 10s));
+      demonitor(monitor(reader.pid));
+      EXPECT_EQ(send(reader.pid, int{i}), Delivery::queued);
+    }
+    ASSERT_TRUE(here.write("go", 10s));
+    EXPECT_EQ(await_down(reader), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, TheRuntimeStopsUnderOpenConnections) {
+  auto started = std::make_shared<std::atomic<int>>(0);
+  ASSERT_TRUE(rt().spawn([started] {
+    auto listener = std::make_shared<Listener>(listening());
+    const std::uint16_t port = port_of(*listener);
+    for (int i = 0; i < 20; ++i) {
+      spawn([started, port] {
+        auto socket = tcp::connect("127.0.0.1", port, 10s);
+        started->fetch_add(1);
+        char got[8];
+        if (socket) static_cast<void>(socket->read(got, forever));
+      });
+    }
+    std::vector<Socket> accepted;
+    for (;;) {
+      auto socket = listener->accept(forever);
+      if (socket) accepted.push_back(*std::move(socket));
+    }
+  }));
+  ASSERT_TRUE(drive([&] { return started->load() == 20; }));
+  EXPECT_TRUE(rt().stop());
+}
+
+// --- many ------------------------------------------------------------------------------------------------------------
+
+TEST_P(SocketTest, ManyConnectionsEchoAtOnce) {
+  constexpr unsigned kPeers = 60, kRounds = 50;
+  run([] {
+    Listener listener = listening();
+    const std::uint16_t port = port_of(listener);
+    const Monitored server = spawn_monitor([listener = std::move(listener)]() mutable {
+      for (unsigned i = 0; i < kPeers; ++i) {
+        auto peer = listener.accept(20s);
+        ASSERT_TRUE(peer) << peer.error().to_string();
+        spawn([peer = *std::move(peer)]() mutable {
+          char buffer[512];
+          for (auto n = peer.read(buffer, 20s); n && *n > 0; n = peer.read(buffer, 20s)) {
+            if (!peer.write({buffer, *n}, 20s)) return;
+          }
+        });
+      }
+    });
+    std::vector<Monitored> clients;
+    for (unsigned i = 0; i < kPeers; ++i) {
+      clients.push_back(spawn_monitor([port, i] {
+        auto socket = tcp::connect("127.0.0.1", port, 20s);
+        ASSERT_TRUE(socket) << socket.error().to_string();
+        for (unsigned round = 0; round < kRounds; ++round) {
+          const std::string sent = std::to_string(i) + ":" + std::to_string(round) + "\n";
+          ASSERT_TRUE(socket->write(sent, 20s));
+          const auto got = socket->read_until("\n", 100, 20s);
+          ASSERT_TRUE(got) << got.error().to_string();
+          ASSERT_EQ(*got + "\n", sent);
+        }
+      }));
+    }
+    for (const Monitored& client : clients) EXPECT_EQ(await_down(client), reason::normal);
+    EXPECT_EQ(await_down(server), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, WithoutDescriptorsAcceptSaysSoAndDoesNotSpin) {
+  run([] {
+    Listener listener = listening();
+    auto here = tcp::connect("127.0.0.1", port_of(listener), 10s);
+    ASSERT_TRUE(here);
+    EXPECT_TRUE(listener.accept(10s));  // the driver is there
+    auto second = tcp::connect("127.0.0.1", port_of(listener), 10s);
+    ASSERT_TRUE(second);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    rlimit none = before;
+    none.rlim_cur = 3;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto began = now();
+    const auto refused = listener.accept(10s);
+    const auto took = now() - began;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_EQ(failure_of(refused), IoFailure::limit);
+    EXPECT_GE(took, 50ms);
+    EXPECT_TRUE(listener.accept(10s));  // it has stayed in line
+  });
+}
+
+}  // namespace
+}  // namespace erlking::testing
