@@ -23,6 +23,7 @@ struct Forest {
   std::atomic<std::uint64_t> starts{0};
   std::shared_ptr<std::atomic<long>> alive = make_count();
   std::atomic<unsigned> trouble{0};  // one start in so many fails or takes a while; 0: none
+  std::map<std::pair<std::string, Pid>, std::uint64_t> starts_of;  // of a leaf, under one life of its supervisor
 
   void end(const std::string& name) {
     if (!stopping) return;
@@ -45,6 +46,10 @@ class Leaf : public Server {
   Leaf(ForestPtr forest, std::string name)
       : forest_(std::move(forest)), name_(std::move(name)), tracked_(forest_->alive), random_(random_of(self().id)) {
     ++forest_->starts;
+    if (const auto info = process_info(self(), 10s)) {
+      std::lock_guard lock(forest_->mutex);
+      ++forest_->starts_of[{name_, info->parent}];
+    }
     const unsigned trouble = forest_->trouble;
     if (trouble != 0 && random_.below(trouble) == 0) {
       if (random_.below(2) == 0) erlking::exit(Reason("no_luck"));
@@ -261,6 +266,59 @@ TEST_P(SupervisorStressTest, SmallTreesThatGiveUpAreStartedAnewFromAbove) {
     receive(
         60s, [](Exit) {}, [](Timeout) { ADD_FAILURE() << "the tree does not end"; });
     EXPECT_EQ(forest->alive->load(), 0);
+  });
+}
+
+// How often the leaves of a settled tree have been started anew, as their supervisors count; each count is checked.
+std::uint64_t counted_restarts(Pid supervisor, Forest& forest) {
+  std::uint64_t sum = 0;
+  const auto children = which_children(supervisor, 30s);
+  for (const ChildInfo& child : *children) {
+    if (child.type == ChildType::supervisor) {
+      sum += counted_restarts(child.pid, forest);
+      continue;
+    }
+    std::lock_guard lock(forest.mutex);
+    EXPECT_EQ(child.restarts + 1, (forest.starts_of[{child.id, supervisor}])) << child.id;
+    sum += child.restarts;
+  }
+  return sum;
+}
+
+// Leaves end by messages, which they take once they have started: so each start is one that its supervisor has seen.
+TEST_P(SupervisorStressTest, ARestartIsCountedForEachTimeALeafIsStartedAnew) {
+  run_to_the_end([&] {
+    trap_exit(true);
+    base::Random random = random_of(11);
+    std::uint64_t restarts = 0;
+    for (unsigned round = 0; round < 6; ++round) {
+      const auto forest = std::make_shared<Forest>();
+      const SupervisorSpec spec = tree(forest, random, "c" + std::to_string(round), 3, kPlenty);
+      const Started root = start_link(30s, {.stack = kStressStack}, spec);
+      ASSERT_TRUE(root.has_value());
+      const auto until = now() + 60s;
+      for (unsigned poked = 0; poked < scaled(400) && now() < until;) {
+        const auto victim = whereis(forest->names[random.below(forest->names.size())]);
+        const auto info = process_info(victim.value_or(Pid{}), 10s);
+        if (!info) {  // it is being started
+          yield();
+        } else if (info->entry.find("Leaf") != std::string::npos) {
+          send(*victim, Poke{static_cast<int>(random.below(2))});
+          ++poked;
+        } else if (random.below(50) == 0) {
+          exit(*victim, reason::kill);
+        }
+        if (random.below(3) == 0) yield();
+      }
+      Strings leaves;
+      while ((leaves = leaves_if_whole(*root, *forest)).empty() && now() < until) sleep(1ms);
+      ASSERT_FALSE(leaves.empty()) << "the tree is not whole again";
+      restarts += counted_restarts(*root, *forest);
+      exit(*root, reason::shutdown);
+      receive(
+          60s, [](Exit) {}, [](Timeout) { ADD_FAILURE() << "the tree does not end"; });
+    }
+    EXPECT_GT(restarts, 0u);
   });
 }
 
