@@ -149,13 +149,17 @@ void ReadBuffer::drop(std::size_t n) noexcept {
 std::span<char> ReadBuffer::room(std::size_t n) {
   if (capacity_ - end_ < n) {
     const std::size_t kept = size();
-    const std::size_t wanted = std::max(kept + n, capacity_ - begin_ < kept + n ? 2 * capacity_ : capacity_);
-    auto larger = std::make_unique_for_overwrite<char[]>(wanted);
-    if (kept != 0) std::memcpy(larger.get(), bytes_.get() + begin_, kept);
-    bytes_ = std::move(larger);
+    if (capacity_ >= kept + n) {
+      std::memmove(bytes_.get(), bytes_.get() + begin_, kept);
+    } else {
+      const std::size_t wanted = std::max(kept + n, 2 * capacity_);
+      auto larger = std::make_unique_for_overwrite<char[]>(wanted);
+      if (kept != 0) std::memcpy(larger.get(), bytes_.get() + begin_, kept);
+      bytes_ = std::move(larger);
+      capacity_ = wanted;
+    }
     begin_ = 0;
     end_ = kept;
-    capacity_ = wanted;
   }
   return {bytes_.get() + end_, capacity_ - end_};
 }

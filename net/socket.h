@@ -97,13 +97,13 @@ class Socket {
   std::expected<std::size_t, IoError> read(std::span<char> into, Bound bound);
   std::expected<std::size_t, IoError> read(std::span<std::byte> into, Bound bound) {
     return read(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
-  }
+  }  ///< The same, of bytes.
   /// Reads until `into` is full. If the bound passes, or the peer ends its side (end_of_stream), before that, what has
   /// come is kept for the next read, and counted in `transferred`. The bound is for all of it.
   std::expected<void, IoError> read_exactly(std::span<char> into, Bound bound);
   std::expected<void, IoError> read_exactly(std::span<std::byte> into, Bound bound) {
     return read_exactly(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
-  }
+  }  ///< The same, of bytes.
   /// Reads up to `delimiter`, which must not be empty, and gives what stood before it. Fails as read_exactly does, what
   /// has come being kept; and with too_large when more than `limit` bytes have come without it.
   std::expected<std::string, IoError> read_until(std::string_view delimiter, std::size_t limit, Bound bound);
@@ -113,13 +113,13 @@ class Socket {
   std::expected<void, IoError> write(std::string_view bytes, Bound bound);
   std::expected<void, IoError> write(std::span<const std::byte> bytes, Bound bound) {
     return write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bound);
-  }
+  }  ///< The same, of bytes.
 
   /// Ends one side, or both.
   std::expected<void, IoError> shutdown(Side side);
   /// Closes it; what has been written still goes out. Again: nothing.
   void close() noexcept;
-  bool is_open() const noexcept { return fd_.get() >= 0; }
+  bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
 
   /// Whether small writes go out at once, rather than waiting for the answer to the last: on by default. TCP only.
   std::expected<void, IoError> set_no_delay(bool on);
@@ -127,8 +127,8 @@ class Socket {
   /// how long, and between two probes; the ninth that goes unanswered resets. TCP only.
   std::expected<void, IoError> set_keep_alive(bool on, Duration idle = std::chrono::seconds(60));
 
-  std::expected<SocketAddress, IoError> local() const;
-  std::expected<SocketAddress, IoError> peer() const;
+  std::expected<SocketAddress, IoError> local() const;  ///< Its own address.
+  std::expected<SocketAddress, IoError> peer() const;   ///< Where it leads to.
   /// Its descriptor, still owned by it, for options that are not here; -1: not open.
   int fd() const noexcept { return fd_.get(); }
 
@@ -158,10 +158,10 @@ class Listener {
   std::expected<SocketAddress, IoError> local() const;
   /// Closes it; a Unix socket's path is removed. Again: nothing.
   void close() noexcept;
-  bool is_open() const noexcept { return fd_.get() >= 0; }
-  int fd() const noexcept { return fd_.get(); }
+  bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
+  int fd() const noexcept { return fd_.get(); }  ///< Its descriptor, still owned by it; -1: not open.
 
-  Listener(Listener&&) noexcept = default;
+  Listener(Listener&&) noexcept = default;  ///< What is moved from is not open.
   Listener& operator=(Listener&& other) noexcept {
     if (this != &other) {
       close();
@@ -181,7 +181,7 @@ class Listener {
 };
 
 namespace tcp {
-
+/// Where and how to listen.
 struct ListenOptions {
   std::string address = "127.0.0.1";  ///< of this machine: "0.0.0.0" and "::" are all of them
   std::uint16_t port = 0;             ///< 0: the system chooses one (Listener::local)
@@ -198,7 +198,7 @@ std::expected<Listener, IoError> listen(const ListenOptions& options);
 }  // namespace tcp
 
 namespace unix_socket {
-
+/// Where and how to listen.
 struct ListenOptions {
   std::string path;    ///< at most 107 bytes; must not exist
   int backlog = 1024;  ///< connections in line before accept() takes them

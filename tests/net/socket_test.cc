@@ -1,4 +1,5 @@
 // Stream sockets: what they carry, every way a wait on them ends, and what is left when their owner does.
+#include "base/random.h"
 #include "tests/support/runtime_fixture.h"
 
 #include <cerrno>
@@ -471,6 +472,40 @@ TEST_P(SocketTest, TheRuntimeStopsUnderOpenConnections) {
   }));
   ASSERT_TRUE(drive([&] { return started->load() == 20; }));
   EXPECT_TRUE(rt().stop());
+}
+
+// --- its buffer ------------------------------------------------------------------------------------------------------
+
+TEST(ReadBufferTest, KeepsWhatIsLeftInOrder) {
+  detail::ReadBuffer buffer;
+  std::string all, got;
+  base::Random random(1);
+  for (int round = 0; round < 2'000; ++round) {
+    const std::string more(random.below(300), static_cast<char>('a' + round % 26));
+    const std::span<char> room = buffer.room(300);
+    ASSERT_GE(room.size(), 300u);
+    std::copy(more.begin(), more.end(), room.begin());
+    buffer.fill(more.size());
+    all += more;
+    char some[400];
+    got.append(some, buffer.take(some, random.below(400)));
+    ASSERT_EQ(got + std::string(buffer.view()), all) << round;
+    if (round % 100 == 0) {
+      all.clear();
+      got.clear();
+      buffer.drop(buffer.size());
+    }
+  }
+}
+
+TEST(ReadBufferTest, DoesNotGrowWithTheLengthOfAConversation) {
+  detail::ReadBuffer buffer;
+  for (int round = 0; round < 1'000; ++round) {
+    const std::span<char> room = buffer.room(4096);
+    ASSERT_LE(room.size(), 4u * 4096) << round;
+    buffer.fill(4096);
+    buffer.drop(buffer.size() - 1);  // the first byte of the next line has come, always
+  }
 }
 
 // --- many ------------------------------------------------------------------------------------------------------------
