@@ -359,6 +359,7 @@ TEST_P(DriverTest, ASleepEndsWithItsTimeAndNotBefore) {
 
 TEST_P(DriverTest, AServiceServesManyThreads) {
   constexpr unsigned kThreads = 4, kRounds = 200;
+  Waiter waiter;  // outlives the operations (O3)
   const auto service = Service::make(GetParam());
   ASSERT_NE(service, nullptr);
   std::vector<std::thread> threads;
@@ -369,6 +370,7 @@ TEST_P(DriverTest, AServiceServesManyThreads) {
       for (unsigned i = 0; i < kRounds; ++i) {
         char byte = 0;
         Job recv(Code::recv, ends.here, &byte, 1);
+        recv.operation.waiter = &waiter;
         if (service->driver().attempt(recv.operation)) {
           came += recv.operation.result == 1;  // of an earlier round, which was cancelled
           continue;

@@ -1,6 +1,5 @@
 // Stream sockets: what they carry, every way a wait on them ends, and what is left when their owner does.
-#include "base/random.h"
-#include "tests/support/runtime_fixture.h"
+#include "tests/stress/stress.h"
 
 #include <cerrno>
 #include <dirent.h>
@@ -375,7 +374,7 @@ TEST_P(SocketTest, SharedPortsAndKeepAlive) {
 
 TEST_P(SocketTest, AProcessKilledInEachWaitEndsAndItsSocketsClose) {
   run([] {
-    for (int round = 0; round < 20; ++round) {
+    for (unsigned round = 0; round < std::max(2u, scaled(20)); ++round) {
       auto [here, there] = connected();
       const Monitored reader = spawn_monitor([there = std::move(there)]() mutable {
         char got[8];
@@ -390,7 +389,7 @@ TEST_P(SocketTest, AProcessKilledInEachWaitEndsAndItsSocketsClose) {
 
       auto [from, to] = connected();
       const Monitored writer = spawn_monitor([from = std::move(from)]() mutable {
-        const std::string bytes(64 << 20, 'w');
+        const std::string bytes(16 << 20, 'w');
         static_cast<void>(from.write(bytes, forever));
         ADD_FAILURE() << "it went on";
       });
@@ -412,7 +411,7 @@ TEST_P(SocketTest, AProcessKilledInEachWaitEndsAndItsSocketsClose) {
 
 TEST_P(SocketTest, AConnectionThatComesAsItsAcceptorIsKilledIsNotLeaked) {
   run([] {  // the fixture counts descriptors
-    for (int round = 0; round < 50; ++round) {
+    for (unsigned round = 0; round < std::max(2u, scaled(50)); ++round) {
       struct Port {
         std::uint16_t port;
       };
