@@ -5,8 +5,10 @@ usage: tools/run_tests.py SETUP…        (tools/test calls it; SETUP as in tool
 
 A test whose meson suite is 'gtest' is a GoogleTest program and counts each of its cases; any other test counts one, by
 its exit status (77: left out). A set-up that does not build, a crash, a time-out and a sanitizer's report count as
-failed. tests/exclusions.txt says which tests a set-up leaves out, and why. In release one more test, `rules`, holds the
-names of the cases that passed against docs/semantics.md: a rule that none of them shows fails it (rules.py).
+failed. A case that fails an expectation, and nothing worse, is run once more by itself, when the machine is quieter: if
+it passes then it counts as passed, and is listed as unsteady, to be mended. tests/exclusions.txt says which tests a
+set-up leaves out, and why. In release one more test, `rules`, holds the names of the cases that passed against
+docs/semantics.md: a rule that none of them shows fails it (rules.py).
 """
 
 import concurrent.futures
@@ -62,6 +64,8 @@ class Result:
     left_out: int = 0
     failures: list = dataclasses.field(default_factory=list)
     cases: list = dataclasses.field(default_factory=list)  # of GoogleTest, passed
+    unsteady: list = dataclasses.field(default_factory=list)  # passed at the second run only
+    broken_cases: list = dataclasses.field(default_factory=list)  # failed an expectation in a run that came to its end
 
     def add(self, other):
         self.passed += other.passed
@@ -69,6 +73,7 @@ class Result:
         self.left_out += other.left_out
         self.failures += other.failures
         self.cases += other.cases
+        self.unsteady += other.unsteady
 
 
 def read_exclusions(path):
@@ -164,6 +169,7 @@ def count_gtest(report, log, end):
                 if case.get('failures'):
                     result.failed += 1
                     result.failures.append(name)
+                    result.broken_cases.append(name)
                 elif case.get('result') == 'COMPLETED':
                     result.passed += 1
                     result.cases.append(name)
@@ -172,6 +178,8 @@ def count_gtest(report, log, end):
         if end != 0 and not result.failed:
             result.failed += 1
             result.failures.append(f'after its last case: {ending(end)}')
+        if end != 1:  # GoogleTest's own, for failed expectations
+            result.broken_cases.clear()
         return result
     output = log.read_text(errors='replace')
     ended = {}
@@ -225,13 +233,7 @@ class Setup:
         tests = json.loads(asked.stdout)
         say(f'{self.name}: built in {time.monotonic() - started:.0f} s; {len(tests)} test programs')
 
-        total = Result()
-        together = [t for t in tests if t.get('is_parallel', True)]
-        alone = [t for t in tests if not t.get('is_parallel', True)]
-        for group, width in ((together, os.cpu_count() or 1), (alone, 1)):
-            with concurrent.futures.ThreadPoolExecutor(width) as pool:
-                for result in pool.map(self.run_test, group):
-                    total.add(result)
+        total = self.run_together(tests)
         for stale in [e for e in self.exclusions if not e.matched]:
             total.failed += 1
             total.failures.append(f'{EXCLUSIONS}:{stale.line}: {self.name} has no test {stale.pattern}')
@@ -239,6 +241,21 @@ class Setup:
         self.check_rules(total)
         say(f'{self.name}: {total.passed} passed, {total.failed} failed, {total.left_out} left out, '
             f'{time.monotonic() - started:.0f} s')
+        return total
+
+    def run_together(self, tests):
+        """As many at a time as there are CPUs, then those that want to be alone, then again what may be repeated."""
+        total = Result()
+        to_repeat = []
+        together = [t for t in tests if t.get('is_parallel', True)]
+        alone = [t for t in tests if not t.get('is_parallel', True)]
+        for group, width in ((together, os.cpu_count() or 1), (alone, 1)):
+            with concurrent.futures.ThreadPoolExecutor(width) as pool:
+                for test, result in zip(group, pool.map(self.run_test, group)):
+                    to_repeat += [(test, result)] if result.broken_cases else []
+                    total.add(result)
+        for test, result in to_repeat:
+            self.repeat(test, result, total)
         return total
 
     def check_rules(self, total):
@@ -282,6 +299,26 @@ class Setup:
         if result.failed:
             self.report(log, result.failures)
         return result
+
+    def repeat(self, test, first, total):
+        """Runs the cases that failed in `first`, part of `total`, once more, by themselves."""
+        cases = first.broken_cases
+        log = self.logs / (re.sub(r'[^\w.-]+', '_', test['name']) + '.again.log')
+        report = log.with_suffix('.json')
+        command = self.prefix + test['cmd'] + [f'--gtest_output=json:{report}', '--gtest_filter=' + ':'.join(cases)]
+        end = execute(command, environment(self.name, test), test.get('workdir') or self.build, log,
+                      max(TIMEOUT_S, test.get('timeout') or 0))
+        again = count_gtest(report, log, end)
+        if again.failed or sorted(again.cases) != sorted(cases):
+            say(f'{self.name}: {test["name"]}: fails again: {", ".join(cases)}')
+            return
+        told = [f'{self.name}: {test["name"]}: {case}' for case in cases]
+        total.failures = [failure for failure in total.failures if failure not in told]
+        total.failed -= len(cases)
+        total.passed += len(cases)
+        total.cases += cases
+        total.unsteady += told
+        say(f'{self.name}: {test["name"]}: UNSTEADY, passes when run again: {", ".join(cases)}')
 
     def run_gtest(self, command, env, cwd, log, timeout):
         left_out = 0
@@ -353,6 +390,8 @@ def main(arguments):
             out.writelines(f'{log}\n' for log in setup.failed_logs)
     if total.failures:
         say('\n'.join(['', 'failed:', *(f'  {failure}' for failure in total.failures)]))
+    if total.unsteady:
+        say('\n'.join(['', 'UNSTEADY, passed only when run again; to be mended:', *(f'  {u}' for u in total.unsteady)]))
     if total.left_out:
         say(f'{total.left_out} left out ({EXCLUSIONS} says why)')
     print(f'{total.passed} passed, {total.failed} failed', flush=True)
