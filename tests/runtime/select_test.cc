@@ -43,7 +43,7 @@ TEST_F(SelectTest, TakesAMessageAsReceiveDoes) {
   EXPECT_EQ(outcome([] { select(1s, [](Stop) {}); }), reason::timeout);
 }
 
-TEST_F(SelectTest, ASourceThatIsReadyRunsAtOnceAndTheFirstOfThemBeforeTheOthers) {
+TEST_F(SelectTest, Rule_14_8_ASourceThatIsReadyRunsAtOnceAndTheFirstOfThemBeforeTheOthers) {
   run([] {
     const Pid a = spawn(wait_forever);
     const Pid b = spawn(wait_forever);
@@ -55,7 +55,7 @@ TEST_F(SelectTest, ASourceThatIsReadyRunsAtOnceAndTheFirstOfThemBeforeTheOthers)
   });
 }
 
-TEST_F(SelectTest, AMessageComesBeforeASourceThatIsReady) {
+TEST_F(SelectTest, Rule_14_8_AMessageComesBeforeASourceThatIsReady) {
   run([] {
     const Pid a = spawn(wait_forever);
     for (const bool looked : {false, true}) {
@@ -119,7 +119,7 @@ TEST_F(SelectTest, ItIsToldOfRoomThatIsMadeWhileItWaits) {
   });
 }
 
-TEST_F(SelectTest, NobodyThereIsReady) {
+TEST_F(SelectTest, Rule_14_8_NobodyThereIsReady) {
   run([] {
     EXPECT_EQ(select(1s, on_room(Pid{}, [] { return 1; }), [](Timeout) { return 0; }), 1);
     const Pid consumer = full_process();
