@@ -5,10 +5,10 @@ usage: tools/run_tests.py SETUP…        (tools/test calls it; SETUP as in tool
 
 A test whose meson suite is 'gtest' is a GoogleTest program and counts each of its cases; any other test counts one, by
 its exit status (77: left out). A set-up that does not build, a crash, a time-out and a sanitizer's report count as
-failed. A case that fails an expectation, and nothing worse, is run once more by itself, when the machine is quieter: if
-it passes then it counts as passed, and is listed as unsteady, to be mended. tests/exclusions.txt says which tests a
-set-up leaves out, and why. In release one more test, `rules`, holds the names of the cases that passed against
-docs/semantics.md: a rule that none of them shows fails it (rules.py).
+failed. A case that fails an expectation, and nothing worse, is run again by itself, when the machine is quieter, at
+most REPEATS times: if it passes then it counts as passed, and is listed as unsteady, to be mended. tests/exclusions.txt
+says which tests a set-up leaves out, and why. In release one more test, `rules`, holds the names of the cases that
+passed against docs/semantics.md: a rule that none of them shows fails it (rules.py).
 """
 
 import concurrent.futures
@@ -31,6 +31,7 @@ import rules
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXCLUSIONS = 'tests/exclusions.txt'
 TIMEOUT_S = 300  # a test may ask meson for more
+REPEATS = 3
 TAIL_LINES = 60
 SANITIZER_OPTIONS = {
     'ASAN_OPTIONS': 'use_sigaltstack=0:detect_stack_use_after_return=0:strict_string_checks=1',
@@ -300,16 +301,23 @@ class Setup:
             self.report(log, result.failures)
         return result
 
-    def repeat(self, test, first, total):
-        """Runs the cases that failed in `first`, part of `total`, once more, by themselves."""
-        cases = first.broken_cases
+    def run_again(self, test, cases):
         log = self.logs / (re.sub(r'[^\w.-]+', '_', test['name']) + '.again.log')
         report = log.with_suffix('.json')
         command = self.prefix + test['cmd'] + [f'--gtest_output=json:{report}', '--gtest_filter=' + ':'.join(cases)]
         end = execute(command, environment(self.name, test), test.get('workdir') or self.build, log,
                       max(TIMEOUT_S, test.get('timeout') or 0))
-        again = count_gtest(report, log, end)
-        if again.failed or sorted(again.cases) != sorted(cases):
+        return count_gtest(report, log, end)
+
+    def repeat(self, test, first, total):
+        """Runs the cases that failed in `first`, part of `total`, again, by themselves."""
+        cases = first.broken_cases
+        for _ in range(REPEATS):
+            again = self.run_again(test, cases)
+            passes = not again.failed and sorted(again.cases) == sorted(cases)
+            if passes or not again.broken_cases:  # without them it failed by worse than an expectation
+                break
+        if not passes:
             say(f'{self.name}: {test["name"]}: fails again: {", ".join(cases)}')
             return
         told = [f'{self.name}: {test["name"]}: {case}' for case in cases]

@@ -409,17 +409,27 @@ TEST_F(MailboxTest, Rule_14_4_AWaitingSenderCanBeKilled) {
 
 TEST_F(MailboxTest, Rule_14_4_TwoThatWaitForEachOthersRoomCanBeStopped) {
   run([] {
-    const auto body = [](Pid report) {
-      const Pid peer = receive(1s, [](Pid pid) { return pid; });
-      send(report, Go{});
+    const auto fill = [](Pid peer) {
       while (send(peer, Number{1}, forever) == Delivery::queued) {
       }
     };
-    const Monitored a = spawn_monitor({.mailbox = 2}, body, self());
-    const Monitored b = spawn_monitor({.mailbox = 2}, body, self());
-    send(a.pid, Pid(b.pid));
-    send(b.pid, Pid(a.pid));
-    for (int i = 0; i < 2; ++i) receive(1s, [](Go) {});
+    const Monitored a = spawn_monitor(
+        {.mailbox = 2},
+        [fill](Pid report) {
+          const Pid peer = receive(1s, [](Pid pid) { return pid; });
+          send(report, Go{});
+          fill(peer);
+        },
+        self());
+    // Says who it is before it fills a's mailbox, and its own mailbox needs nothing: who is first does not matter.
+    const Monitored b = spawn_monitor(
+        {.mailbox = 2},
+        [fill](Pid peer) {
+          send(peer, self());
+          fill(peer);
+        },
+        a.pid);
+    receive(1s, [](Go) {});
     until_waiting(a.pid);
     until_waiting(b.pid);
     exit(a.pid, reason::shutdown);
