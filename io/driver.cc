@@ -21,35 +21,24 @@ constexpr Row kDrivers[] = {
     {"epoll", true, &make_epoll_driver},
 };
 
-void rouse_nobody(void*) noexcept {}
-
 // Whether it works here; else why not.
 std::string try_out(const Row& row) {
-  const auto driver = row.make({&rouse_nobody, nullptr});
+  const auto driver = row.make({});
   return driver != nullptr ? std::string() : std::generic_category().message(errno);
 }
 
 }  // namespace
 
 void Driver::take_requests() noexcept {
-  if (requests_.load(base::relaxed) == nullptr) return;          // relaxed: a look; the exchange takes
-  Request* newest = requests_.exchange(nullptr, base::seq_cst);  // [driver-requests]
-  Request* oldest = nullptr;
-  while (newest != nullptr) {
-    Request* const following = newest->next;
-    newest->next = oldest;
-    oldest = newest;
-    newest = following;
-  }
-  while (oldest != nullptr) {
-    Request& request = *oldest;
-    oldest = request.next;  // read first: what has been started may be over soon
-    if (request.kind == Request::Kind::start) {
-      start(*request.operation);
+  for (Request* request = requests_.take(); request != nullptr;) {
+    Request* const following = request->link;  // read first: what has been started may be over soon
+    if (request->kind == Request::Kind::start) {
+      start(*request->operation);
     } else {
-      request.next = cancels_;
-      cancels_ = &request;
+      request->link = cancels_;
+      cancels_ = request;
     }
+    request = following;
   }
 }
 

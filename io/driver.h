@@ -2,17 +2,18 @@
 // a thread of its own (service.h), where every process has a worker. A back end is one class and one row in driver.cc's
 // table, and passes tests/conformance/driver_conformance_test.cc before anything else.
 //   V1  The hot half is the batch: start() only lines up; the back end is asked once for all of them, by poll().
-//   V2  Requests of other threads are pushed (seq_cst), then the owner is roused, which loads whether it sleeps
-//       (seq_cst); it announces its sleep (seq_cst), then looks at the requests (seq_cst) [driver-requests].
+//   V2  Requests of other threads lie in an inbox (sched/inbox.h). Whose owner sleeps elsewhere, too, gives a Rouse, which
+//       is called after each push and looks whether it sleeps (seq_cst); such an owner looks at asked() (seq_cst) after
+//       it has announced that (seq_cst). One without sleeps here only: it may_sleep(), and a push wakes it (I1, I2).
 //   V3  The owner takes requests before it hands the batch over, and cancels after: so a cancellation finds what it is
 //       meant for, or that it is over.
 #pragma once
 
 #include "base/atomic.h"
 #include "io/operation.h"
+#include "sched/inbox.h"
 #include "sched/sched.h"
 
-#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -22,10 +23,10 @@
 
 namespace erlking::io {
 
-/// Sees to it that the owner of a driver calls poll() soon; any thread.
+/// Sees to it that the owner of a driver calls poll() soon; any thread. Without `call` the driver does it alone (V2).
 struct Rouse {
-  void (*call)(void* owner) noexcept;
-  void* owner;
+  void (*call)(void* owner) noexcept = nullptr;
+  void* owner = nullptr;
 };
 
 class Driver : public sched::Poller {
@@ -47,6 +48,10 @@ class Driver : public sched::Poller {
     ++pending_;
   }
 
+  /// Announces a sleep of an owner without a Rouse (V2): false: something is asked already. Then sleep(), and awake().
+  bool may_sleep() noexcept { return requests_.may_sleep(); }
+  void awake() noexcept { requests_.awake(); }  ///< That sleep is over.
+
   // --- any thread ---
 
   /// Does `operation` at once, if that takes no waiting: true, and `result` is set; done is not, nobody is woken.
@@ -55,7 +60,11 @@ class Driver : public sched::Poller {
   void post(Operation& operation) noexcept { push(operation.to_start); }
   /// Asks for the end of `operation`, once (O2).
   void cancel(Operation& operation) noexcept { push(operation.to_cancel); }
-  bool asked() const noexcept final { return requests_.load(base::seq_cst) != nullptr; }  // [driver-requests]
+  bool asked() const noexcept final { return !requests_.empty(); }
+  /// As a request that asks for nothing: poll() is called soon.
+  void rouse() noexcept {
+    if (requests_.rouse()) wake();
+  }
 
  protected:
   /// Takes what other threads ask for: starts go into the batch, cancellations to those to come (V3).
@@ -73,11 +82,11 @@ class Driver : public sched::Poller {
   Operation* next_to_cancel() noexcept {
     Request* const request = cancels_;
     if (request == nullptr) return nullptr;
-    cancels_ = request->next;
+    cancels_ = request->link;
     return request->operation;
   }
   void put_back_to_cancel(Operation& operation) noexcept {
-    operation.to_cancel.next = cancels_;
+    operation.to_cancel.link = cancels_;
     cancels_ = &operation.to_cancel;
   }
   /// The request has been seen; `operation` may be gone after this if it is done.
@@ -95,17 +104,18 @@ class Driver : public sched::Poller {
 
  private:
   void push(Request& request) noexcept {
-    Request* head = requests_.load(base::relaxed);  // relaxed: the CAS proves it
-    do {
-      request.next = head;
-    } while (!requests_.compare_exchange_weak(head, &request, base::seq_cst, base::relaxed));  // [driver-requests]
-    rouse_.call(rouse_.owner);
+    const bool sleeps = requests_.push(request);
+    if (rouse_.call != nullptr) {
+      rouse_.call(rouse_.owner);
+    } else if (sleeps) {
+      wake();
+    }
   }
 
   Operation *batch_head_ = nullptr, *batch_tail_ = nullptr;
   Request* cancels_ = nullptr;
   const Rouse rouse_;
-  alignas(base::kCacheLine) std::atomic<Request*> requests_{nullptr};
+  alignas(base::kCacheLine) sched::Inbox<base::Real, Request> requests_;
 };
 
 /// The drivers there are, the default first.

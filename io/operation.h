@@ -34,7 +34,7 @@ struct Request {
   enum class Kind : std::uint8_t { start, cancel };
   Kind kind;
   struct Operation* operation = nullptr;
-  Request* next = nullptr;
+  Request* link = nullptr;  // the driver's inbox
 };
 
 struct Operation {

@@ -28,18 +28,13 @@ std::unique_ptr<Service> Service::make(std::string_view driver) noexcept {
 
 Service::~Service() {
   stopping_.store(true, base::seq_cst);
-  if (made_.load(base::acquire) == 1) rouse(this);
+  if (made_.load(base::acquire) == 1) driver_->rouse();
   thread_.join();
-}
-
-void Service::rouse(void* self) noexcept {
-  auto& service = *static_cast<Service*>(self);
-  if (service.asleep_.exchange(0, base::seq_cst) != 0) service.driver_->wake();  // [service-sleep] W1
 }
 
 void* Service::main(void* self) {
   auto& service = *static_cast<Service*>(self);
-  service.driver_ = make_driver(service.name_, {&rouse, self});
+  service.driver_ = make_driver(service.name_, {});
   if (service.driver_ == nullptr) service.fault_ = errno;
   service.made_.store(service.driver_ != nullptr ? 1 : 2, base::release);
   base::futex_wake(service.made_);
@@ -47,9 +42,8 @@ void* Service::main(void* self) {
   Driver& driver = *service.driver_;
   while (!service.stopping_.load(base::seq_cst)) {
     driver.poll();
-    service.asleep_.store(1, base::seq_cst);  // [service-sleep] W1
-    if (!driver.asked() && !service.stopping_.load(base::seq_cst)) driver.sleep(base::kForever);
-    service.asleep_.store(0, base::seq_cst);
+    if (driver.may_sleep() && !service.stopping_.load(base::seq_cst)) driver.sleep(base::kForever);
+    driver.awake();
   }
   return nullptr;
 }

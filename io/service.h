@@ -1,7 +1,5 @@
 // Service: a driver on a thread of its own, for schedulers whose workers come and go with processes (`threads`): all of
-// them post their operations to it.
-//   W1  The thread stores asleep (seq_cst), then looks at the driver's requests; who posts pushes, then exchanges
-//       asleep for 0, and wakes if it was 1 [service-sleep].
+// them post their operations to it. It sleeps in the driver only (driver.h V2).
 #pragma once
 
 #include "io/driver.h"
@@ -26,14 +24,12 @@ class Service {
  private:
   Service() noexcept = default;
   static void* main(void* self);
-  static void rouse(void* self) noexcept;
 
   std::string_view name_;
   std::unique_ptr<Driver> driver_;
   sched::Thread thread_;
   std::atomic<std::uint32_t> made_{0};  // futex: 1: driver_ is there; 2: it is not, fault_ says why
   int fault_ = 0;
-  std::atomic<std::uint32_t> asleep_{0};
   std::atomic<bool> stopping_{false};
 };
 
