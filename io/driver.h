@@ -2,16 +2,15 @@
 // a thread of its own (service.h), where every process has a worker. A back end is one class and one row in driver.cc's
 // table, and passes tests/conformance/driver_conformance_test.cc before anything else.
 //   V1  The hot half is the batch: start() only lines up; the back end is asked once for all of them, by poll().
-//   V2  Requests of other threads lie in an inbox (sched/inbox.h). Whose owner sleeps elsewhere, too, gives a Rouse, which
-//       is called after each push and looks whether it sleeps (seq_cst); such an owner looks at asked() (seq_cst) after
-//       it has announced that (seq_cst). One without sleeps here only: it may_sleep(), and a push wakes it (I1, I2).
+//   V2  Requests of other threads lie in an inbox (sched/inbox.h). An owner that sleeps elsewhere, too, gives a Rouse:
+//       that is called after each push, and looks whether the owner sleeps (seq_cst), who looks at asked() (seq_cst)
+//       after announcing it (seq_cst). One without sleeps here only: it may_sleep(), and a push wakes it (I1, I2).
 //   V3  The owner takes requests before it hands the batch over, and cancels after: so a cancellation finds what it is
 //       meant for, or that it is over.
 #pragma once
 
 #include "base/atomic.h"
 #include "io/operation.h"
-#include "sched/inbox.h"
 #include "sched/sched.h"
 
 #include <cstdint>
