@@ -1,34 +1,20 @@
-// Socket, Listener: stream sockets as processes see them. Each call blocks the calling process alone, never a worker,
-// and each has a bound. When a call returns nothing is under way any more: no memory of the caller is written to later,
-// and what had come in by then is kept for the next read.
-//
-// Each is owned by one process: it closes when it is destroyed, so when its owner ends, and moves in a message to
-// another (`send(pid, std::move(socket))`). Not to be shared: one process at a time calls it. A thread that is no
-// process gets std::logic_error.
+// Socket, Listener: stream sockets as processes see them; what they are read and written by is in stream.h, and what is
+// said there of a stream holds for both.
 #pragma once
 
 #include "io/io.h"
+#include "net/address.h"
+#include "net/stream.h"
 #include "runtime/bound.h"
 
-#include <cstddef>
+#include <chrono>
 #include <cstdint>
 #include <expected>
-#include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 namespace erlking {
-
-/// Where a socket is, or leads to.
-struct SocketAddress {
-  std::string address;     ///< "127.0.0.1", "::1"; of a Unix socket its path, empty if it has none
-  std::uint16_t port = 0;  ///< 0: a Unix socket
-
-  /// "127.0.0.1:6379", "[::1]:6379", "/run/x.sock"
-  std::string to_string() const;
-};
 
 /// Which side shutdown() ends.
 enum class Side : std::uint8_t {
@@ -38,53 +24,11 @@ enum class Side : std::uint8_t {
 };
 
 namespace detail {
-
 class Connector;
-
-/// A descriptor that is closed with its owner.
-class Fd {
- public:
-  Fd() noexcept = default;
-  explicit Fd(int fd) noexcept : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    if (this != &other) {
-      reset();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-  ~Fd() { reset(); }
-  int get() const noexcept { return fd_; }
-  void reset() noexcept;
-
- private:
-  int fd_ = -1;
-};
-
-/// Bytes that have come and have not been asked for yet.
-class ReadBuffer {
- public:
-  std::size_t size() const noexcept { return end_ - begin_; }
-  std::string_view view() const noexcept { return {bytes_.get() + begin_, size()}; }
-  /// Takes up to `n` bytes out, to `to`. How many.
-  std::size_t take(char* to, std::size_t n) noexcept;
-  void drop(std::size_t n) noexcept;
-  /// Room for `n` bytes behind the last; throws std::bad_alloc.
-  std::span<char> room(std::size_t n);
-  void fill(std::size_t n) noexcept { end_ += n; }
-  /// Puts `bytes` before the first; throws std::bad_alloc.
-  void put_back(std::string_view bytes);
-
- private:
-  std::unique_ptr<char[]> bytes_;
-  std::size_t begin_ = 0, end_ = 0, capacity_ = 0;
-};
-
 }  // namespace detail
 
 /// A stream to a peer: TCP, or Unix.
-class Socket {
+class Socket final : public Stream {
  public:
   /// Not open.
   Socket() noexcept = default;
@@ -92,34 +36,8 @@ class Socket {
   /// blocking or not, as the runtime's driver wants it. On a process only.
   static std::expected<Socket, IoError> adopt(int fd);
 
-  /// Reads what has come, up to all of `into`, waiting for the first byte. 0: the peer has ended its side, or `into` is
-  /// empty. Fails with timed_out, reset, closed, cancelled.
-  std::expected<std::size_t, IoError> read(std::span<char> into, Bound bound);
-  std::expected<std::size_t, IoError> read(std::span<std::byte> into, Bound bound) {
-    return read(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
-  }  ///< The same, of bytes.
-  /// Reads until `into` is full. If the bound passes, or the peer ends its side (end_of_stream), before that, what has
-  /// come is kept for the next read, and counted in `transferred`. The bound is for all of it.
-  std::expected<void, IoError> read_exactly(std::span<char> into, Bound bound);
-  std::expected<void, IoError> read_exactly(std::span<std::byte> into, Bound bound) {
-    return read_exactly(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
-  }  ///< The same, of bytes.
-  /// Reads up to `delimiter`, which must not be empty, and gives what stood before it. Fails as read_exactly does, what
-  /// has come being kept; and with too_large when more than `limit` bytes have come without it.
-  std::expected<std::string, IoError> read_until(std::string_view delimiter, std::size_t limit, Bound bound);
-
-  /// Writes all of `bytes`, waiting while the peer is slow to read. Failing, `transferred` says how many went before:
-  /// timed_out, reset, closed, cancelled. The bound is for all of it.
-  std::expected<void, IoError> write(std::string_view bytes, Bound bound);
-  std::expected<void, IoError> write(std::span<const std::byte> bytes, Bound bound) {
-    return write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bound);
-  }  ///< The same, of bytes.
-
   /// Ends one side, or both.
   std::expected<void, IoError> shutdown(Side side);
-  /// Closes it; what has been written still goes out. Again: nothing.
-  void close() noexcept;
-  bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
 
   /// Whether small writes go out at once, rather than waiting for the answer to the last: on by default. TCP only.
   std::expected<void, IoError> set_no_delay(bool on);
@@ -129,18 +47,11 @@ class Socket {
 
   std::expected<SocketAddress, IoError> local() const;  ///< Its own address.
   std::expected<SocketAddress, IoError> peer() const;   ///< Where it leads to.
-  /// Its descriptor, still owned by it, for options that are not here; -1: not open.
-  int fd() const noexcept { return fd_.get(); }
 
  private:
   friend class detail::Connector;
-  explicit Socket(detail::Fd fd) noexcept : fd_(std::move(fd)) {}
   friend class Listener;
-  std::expected<std::size_t, IoError> receive(char* into, std::size_t n, const Bound& bound,
-                                              std::string_view operation);
-
-  detail::Fd fd_;
-  detail::ReadBuffer buffer_;
+  explicit Socket(detail::Fd fd) noexcept : Stream(std::move(fd), Kind::socket) {}
 };
 
 /// Where peers connect.
@@ -159,7 +70,7 @@ class Listener {
   /// Closes it; a Unix socket's path is removed. Again: nothing.
   void close() noexcept;
   bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
-  int fd() const noexcept { return fd_.get(); }  ///< Its descriptor, still owned by it; -1: not open.
+  int fd() const noexcept { return fd_.get(); }             ///< Its descriptor, still owned by it; -1: not open.
 
   Listener(Listener&&) noexcept = default;  ///< What is moved from is not open.
   Listener& operator=(Listener&& other) noexcept {

@@ -214,11 +214,20 @@ TEST_P(SocketTest, ASocketMovesToAnotherProcessInAMessage) {
     auto [here, there] = connected();
     const Monitored other = spawn_monitor([] {
       receive(
-          10s, [](Socket socket) { EXPECT_TRUE(socket.write("from there", 10s)); },
+          10s,
+          [](Socket socket) {
+            char rest[4];
+            EXPECT_TRUE(socket.read_exactly(rest, 10s));
+            EXPECT_EQ(std::string_view(rest, 4), "rest");
+            EXPECT_TRUE(socket.write("from there", 10s));
+          },
           [](Timeout) { ADD_FAILURE() << "no socket came"; });
     });
+    ASSERT_TRUE(here.write("line\nrest", 10s));
+    EXPECT_EQ(there.read_until("\n", 100, 10s), "line");
     EXPECT_EQ(send(other.pid, std::move(there)), Delivery::queued);
     EXPECT_FALSE(there.is_open());
+    EXPECT_EQ(there.buffered(), 0u);
     char got[16];
     EXPECT_EQ(here.read(got, 10s), 10u);
     EXPECT_EQ(here.read(got, 10s), 0u);  // it closed with its owner

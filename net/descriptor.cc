@@ -1,0 +1,35 @@
+#include "net/descriptor.h"
+
+#include "base/compiler.h"
+#include "runtime/system.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace erlking::detail {
+
+void Fd::reset() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+System& system_of_caller() { return *require_process("input and output").system; }
+
+std::expected<bool, int> wants_non_blocking() {
+  const io::Choice* const chosen = system_of_caller().io.choice();
+  if (chosen == nullptr) return std::unexpected(ENOSYS);
+  return chosen->non_blocking;
+}
+
+// Not inlined: errno is this thread's, and its callers' waits may end on another.
+EK_NOIPA int prepare(int fd) {
+  const auto non_blocking = wants_non_blocking();
+  if (!non_blocking) return non_blocking.error();
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return errno;
+  const int wanted = *non_blocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || (wanted != flags && ::fcntl(fd, F_SETFL, wanted) < 0)) return errno;
+  return 0;
+}
+
+}  // namespace erlking::detail

@@ -1,0 +1,113 @@
+// Stream: bytes in order, as a process reads and writes them; what Socket and Pipe have in common. Each call blocks the
+// calling process alone, never a worker, and each has a bound. When a call returns nothing is under way any more: no
+// memory of the caller is written to later, and what had come in by then is kept for the next read.
+//
+// A stream is owned by one process: it closes when it is destroyed, so when its owner ends, and moves in a message to
+// another (`send(pid, std::move(socket))`). Not to be shared: one process at a time calls it. A thread that is no
+// process gets std::logic_error.
+#pragma once
+
+#include "io/io.h"
+#include "net/descriptor.h"
+#include "runtime/bound.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace erlking {
+
+namespace detail {
+
+/// Bytes that have come and have not been asked for yet.
+class ReadBuffer {
+ public:
+  ReadBuffer() noexcept = default;
+  ReadBuffer(ReadBuffer&& other) noexcept { swap(other); }
+  ReadBuffer& operator=(ReadBuffer&& other) noexcept {
+    ReadBuffer(std::move(other)).swap(*this);
+    return *this;
+  }
+  void swap(ReadBuffer& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(begin_, other.begin_);
+    std::swap(end_, other.end_);
+    std::swap(capacity_, other.capacity_);
+  }
+  std::size_t size() const noexcept { return end_ - begin_; }
+  std::string_view view() const noexcept { return {bytes_.get() + begin_, size()}; }
+  /// Takes up to `n` bytes out, to `to`. How many.
+  std::size_t take(char* to, std::size_t n) noexcept;
+  void drop(std::size_t n) noexcept;
+  /// Room for `n` bytes behind the last; throws std::bad_alloc.
+  std::span<char> room(std::size_t n);
+  void fill(std::size_t n) noexcept { end_ += n; }
+  /// Puts `bytes` before the first; throws std::bad_alloc.
+  void put_back(std::string_view bytes);
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+  std::size_t begin_ = 0, end_ = 0, capacity_ = 0;
+};
+
+}  // namespace detail
+
+/// A Socket, or an end of a Pipe.
+class Stream {
+ public:
+  /// Reads what has come, up to all of `into`, waiting for the first byte. 0: the peer has ended its side, or `into` is
+  /// empty. Fails with timed_out, reset, closed, cancelled.
+  std::expected<std::size_t, IoError> read(std::span<char> into, Bound bound);
+  std::expected<std::size_t, IoError> read(std::span<std::byte> into, Bound bound) {
+    return read(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
+  }  ///< The same, of bytes.
+  /// Reads until `into` is full. If the bound passes, or the peer ends its side (end_of_stream), before that, what has
+  /// come is kept for the next read, and counted in `transferred`. The bound is for all of it.
+  std::expected<void, IoError> read_exactly(std::span<char> into, Bound bound);
+  std::expected<void, IoError> read_exactly(std::span<std::byte> into, Bound bound) {
+    return read_exactly(std::span(reinterpret_cast<char*>(into.data()), into.size()), bound);
+  }  ///< The same, of bytes.
+  /// Reads up to `delimiter`, which must not be empty, and gives what stood before it. Fails as read_exactly does, what
+  /// has come being kept; and with too_large when more than `limit` bytes have come without it.
+  std::expected<std::string, IoError> read_until(std::string_view delimiter, std::size_t limit, Bound bound);
+
+  /// Writes all of `bytes`, waiting while the peer is slow to read. Failing, `transferred` says how many went before:
+  /// timed_out, reset, closed, cancelled. The bound is for all of it.
+  std::expected<void, IoError> write(std::string_view bytes, Bound bound);
+  std::expected<void, IoError> write(std::span<const std::byte> bytes, Bound bound) {
+    return write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), bound);
+  }  ///< The same, of bytes.
+
+  /// Bytes that have come in and wait for the next read.
+  std::size_t buffered() const noexcept { return buffer_.size(); }
+  /// Closes it; what has been written still goes out. Again: nothing.
+  void close() noexcept;
+  bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
+  /// Its descriptor, still owned by it, for options that are not here; -1: not open.
+  int fd() const noexcept { return fd_.get(); }
+
+ protected:
+  /// What its descriptor is.
+  enum class Kind : std::uint8_t { socket, pipe };
+  Stream() noexcept = default;
+  Stream(detail::Fd fd, Kind kind) noexcept : fd_(std::move(fd)), kind_(kind) {}
+  Stream(Stream&&) noexcept = default;
+  Stream& operator=(Stream&&) noexcept = default;
+  ~Stream() = default;
+
+ private:
+  std::expected<std::size_t, IoError> receive(char* into, std::size_t n, const Bound& bound,
+                                              std::string_view operation);
+  int reason_of(std::int32_t result) const noexcept;
+
+  detail::Fd fd_;
+  Kind kind_ = Kind::socket;
+  detail::ReadBuffer buffer_;
+};
+
+}  // namespace erlking
