@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gc/gc.h"                  // IWYU pragma: export
+#include "net/pipe.h"               // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export
 #include "runtime/async.h"          // IWYU pragma: export

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <utility>
@@ -135,6 +136,11 @@ void* Scheduler::thread_main(void* argument) {
   char name[16];  // the longest a thread may have
   std::snprintf(name, sizeof name, "ek-%u", static_cast<unsigned>(worker.index()));
   pthread_setname_np(pthread_self(), name);
+  // To write where nobody reads any more is an error of that write, and does not end the program.
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   worker.run();
   return nullptr;
 }

@@ -1,59 +1,17 @@
 // Stream sockets: what they carry, every way a wait on them ends, and what is left when their owner does.
-#include "tests/stress/stress.h"
+#include "tests/support/net_fixture.h"
 
-#include <cerrno>
-#include <dirent.h>
 #include <fcntl.h>
-#include <filesystem>
 #include <string>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <tuple>
 #include <unistd.h>
-
-namespace erlking {
-inline void PrintTo(IoFailure failure, std::ostream* out) { *out << to_string(failure); }
-}  // namespace erlking
 
 namespace erlking::testing {
 namespace {
 
-// Each driver on each scheduler.
-using Place = std::tuple<const char*, const char*, unsigned>;  // driver, scheduler, workers
-
-class SocketTest : public RuntimeTest, public ::testing::WithParamInterface<Place> {
- protected:
-  void SetUp() override {
-    RuntimeTest::SetUp();
-    options.io = std::get<0>(GetParam());
-    options.scheduler = std::get<1>(GetParam());
-    options.workers = std::get<2>(GetParam());
-    options.clock = ClockKind::real;
-    before_ = descriptors();
-  }
-  void TearDown() override {
-    RuntimeTest::TearDown();
-    EXPECT_EQ(descriptors(), before_) << "descriptors leaked";
-  }
-  static std::size_t descriptors() {
-    std::size_t n = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++n;
-    return n;
-  }
-
- private:
-  std::size_t before_ = 0;
-};
-
-std::string name_of_place(const ::testing::TestParamInfo<Place>& info) {
-  const auto [driver, scheduler, workers] = info.param;
-  return std::string(driver) + "_" + scheduler + (workers != 0 ? std::to_string(workers) : "");
-}
-INSTANTIATE_TEST_SUITE_P(Every, SocketTest,
-                         ::testing::Values(Place{"uring", "steal", 1}, Place{"uring", "steal", 2},
-                                           Place{"uring", "threads", 0}, Place{"epoll", "steal", 1},
-                                           Place{"epoll", "steal", 2}, Place{"epoll", "threads", 0}),
-                         name_of_place);
+struct SocketTest : NetTest {};
+INSTANTIATE_TEST_SUITE_P(Every, SocketTest, every_place(), name_of_place);
 
 Listener listening() {
   auto made = tcp::listen({});
@@ -72,12 +30,6 @@ Pair connected() {
   auto there = listener.accept(10s);
   EXPECT_TRUE(here && there);
   return {*std::move(here), *std::move(there)};
-}
-
-template <class T>
-IoFailure failure_of(const std::expected<T, IoError>& outcome) {
-  EXPECT_FALSE(outcome.has_value());
-  return outcome ? IoFailure::failed : outcome.error().kind;
 }
 
 // --- what they carry -------------------------------------------------------------------------------------------------
