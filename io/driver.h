@@ -53,6 +53,8 @@ class Driver : public sched::Poller {
 
   // --- any thread ---
 
+  /// Whether it takes the codes of files.
+  virtual bool does_files() const noexcept = 0;
   /// Does `operation` at once, if that takes no waiting: true, and `result` is set; done is not, nobody is woken.
   virtual bool attempt(Operation& operation) noexcept = 0;
   /// start() for another thread.

@@ -40,9 +40,11 @@ class EpollDriver final : public Driver {
   bool ok() const noexcept { return ok_; }
 
   std::string_view name() const noexcept override { return "epoll"; }
+  bool does_files() const noexcept override { return false; }  // a file is always ready, and then waits
 
   bool attempt(Operation& operation) noexcept override {
-    operation.result = call(operation);
+    if (operation.code > Code::read_at) return false;
+    operation.result = operation.code == Code::read_at ? read_cached(operation) : call(operation);
     return operation.result != -EAGAIN;
   }
   void poll() noexcept override {

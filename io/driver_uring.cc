@@ -10,6 +10,7 @@
 //       first, and the rest waits for the next poll().
 // Cost: a share of two calls; nothing else is paid by an operation that the kernel can do at once.
 #include "io/driver.h"
+#include "io/syscalls.h"
 #include "io/wake_fd.h"
 
 #include <cerrno>
@@ -40,8 +41,14 @@ class UringDriver final : public Driver {
   bool ok() const noexcept { return ok_; }
 
   std::string_view name() const noexcept override { return "uring"; }
+  bool does_files() const noexcept override { return true; }
 
-  bool attempt(Operation&) noexcept override { return false; }
+  // One call is cheaper than a wait; of anything else the ring knows better.
+  bool attempt(Operation& operation) noexcept override {
+    if (operation.code != Code::read_at) return false;
+    operation.result = read_cached(operation);
+    return operation.result != -EAGAIN;
+  }
 
   void poll() noexcept override {
     fill();
@@ -97,7 +104,7 @@ class UringDriver final : public Driver {
     if (probe == nullptr) return false;
     bool all = true;
     for (const int code : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_READ,
-                           IORING_OP_WRITE, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL}) {
+                           IORING_OP_WRITE, IORING_OP_FSYNC, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL}) {
       all = all && io_uring_opcode_supported(probe, code) != 0;
     }
     io_uring_free_probe(probe);
@@ -153,6 +160,21 @@ class UringDriver final : public Driver {
         break;
       case Code::poll:
         io_uring_prep_poll_add(&sqe, operation.fd, operation.flags);
+        break;
+      case Code::read_at:
+        io_uring_prep_read(&sqe, operation.fd, operation.data, operation.size, operation.offset);
+        break;
+      case Code::write_at:  // kAtEnd is kCurrentPosition: of a file opened to append, the end
+        io_uring_prep_write(&sqe, operation.fd, operation.data, operation.size, operation.offset);
+        break;
+      case Code::sync:
+        io_uring_prep_fsync(&sqe, operation.fd, 0);
+        break;
+      case Code::sync_data:
+        io_uring_prep_fsync(&sqe, operation.fd, IORING_FSYNC_DATASYNC);
+        break;
+      case Code::call:  // goes to spare threads
+        io_uring_prep_nop(&sqe);
         break;
     }
     io_uring_sqe_set_data(&sqe, &operation);

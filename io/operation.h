@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/atomic.h"
+#include "base/intrusive.h"
 
 #include <atomic>
 #include <cstddef>
@@ -27,7 +28,17 @@ enum class Code : std::uint8_t {
   read,     ///< of a pipe or terminal: up to `size` bytes to `data`
   write,    ///< to a pipe or terminal: up to `size` bytes from `data`
   poll,     ///< waits until one of the events in `flags`, POLLIN or POLLOUT, is there; the result is poll(2)'s revents
+  // of files: for drivers that do_files(), and spare threads
+  read_at,    ///< of a file: up to `size` bytes at `offset` to `data`
+  write_at,   ///< to a file: up to `size` bytes from `data` at `offset`; kAtEnd: where it is opened to append
+  sync,       ///< until all that was written is on the disk
+  sync_data,  ///< the same, less what is not needed to read it again
+  // for spare threads
+  call,  ///< runs the Call at `data`
 };
+
+/// The offset of what is written to the end.
+inline constexpr std::uint64_t kAtEnd = ~std::uint64_t{0};
 
 /// A request to the driver by a thread that does not own it.
 struct Request {
@@ -43,6 +54,7 @@ struct Operation {
   void* data = nullptr;
   std::uint32_t size = 0;
   std::uint32_t flags = 0;
+  std::uint64_t offset = 0;
 
   /// Told when the operation is done, and when a cancellation has been seen; any thread.
   void (*wake)(void* waiter) noexcept = nullptr;
@@ -52,7 +64,12 @@ struct Operation {
   std::atomic<bool> done{false};  // [op-done]
   std::atomic<bool> cancel_seen{false};
 
+  Driver* driver = nullptr;  ///< where it was begun; null: with the spare threads
+
+  enum class Stage : std::uint8_t { queued, running, abandoned, over };
   Operation* next = nullptr;  // the driver's
+  base::ListLink link;        // Spare's
+  Stage stage = Stage::over;  // Spare's
   Request to_start{Request::Kind::start, this}, to_cancel{Request::Kind::cancel, this};
 
   Operation(Code what, int descriptor, void* memory = nullptr, std::size_t bytes = 0, std::uint32_t how = 0) noexcept

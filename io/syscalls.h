@@ -1,4 +1,5 @@
-// Operations as system calls that do not wait: what `epoll` does, and what is tried first.
+// Operations as system calls. Those of descriptors do not wait: what `epoll` does, and what is tried first; those of
+// files do: what spare threads do.
 #pragma once
 
 #include "io/operation.h"
@@ -6,6 +7,7 @@
 #include <cerrno>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace erlking::io {
@@ -21,7 +23,7 @@ inline short waits_for(const Operation& operation) noexcept {
     case Code::connect:
     case Code::write:
       return POLLOUT;
-    case Code::poll:
+    default:
       break;
   }
   return (operation.flags & POLLOUT) != 0 ? POLLOUT : POLLIN;
@@ -70,11 +72,35 @@ inline std::int32_t call(Operation& operation) noexcept {
         if (result > 0) return (look.revents & POLLNVAL) != 0 ? -EBADF : look.revents;
         break;
       }
+      case Code::read_at:
+        result = ::pread(operation.fd, operation.data, operation.size, static_cast<off_t>(operation.offset));
+        break;
+      case Code::write_at:
+        result = operation.offset == kAtEnd
+                     ? ::write(operation.fd, operation.data, operation.size)
+                     : ::pwrite(operation.fd, operation.data, operation.size, static_cast<off_t>(operation.offset));
+        break;
+      case Code::sync:
+        result = ::fsync(operation.fd);
+        break;
+      case Code::sync_data:
+        result = ::fdatasync(operation.fd);
+        break;
+      case Code::call:
+        return -EINVAL;
     }
     if (result >= 0) return static_cast<std::int32_t>(result);
     if (errno == EWOULDBLOCK) return -EAGAIN;
     if (errno != EINTR) return -errno;
   }
+}
+
+/// call() of read_at, but of what is in memory only: -EAGAIN, it would have waited, or cannot tell.
+inline std::int32_t read_cached(Operation& operation) noexcept {
+  const iovec part{operation.data, operation.size};
+  const ssize_t result = ::preadv2(operation.fd, &part, 1, static_cast<off_t>(operation.offset), RWF_NOWAIT);
+  if (result >= 0) return static_cast<std::int32_t>(result);
+  return errno == EOPNOTSUPP || errno == EINTR ? -EAGAIN : -errno;
 }
 
 }  // namespace erlking::io

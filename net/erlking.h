@@ -2,10 +2,12 @@
 #pragma once
 
 #include "gc/gc.h"                  // IWYU pragma: export
+#include "net/file.h"               // IWYU pragma: export
 #include "net/pipe.h"               // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export
 #include "runtime/async.h"          // IWYU pragma: export
+#include "runtime/blocking.h"       // IWYU pragma: export
 #include "runtime/call.h"           // IWYU pragma: export
 #include "runtime/child.h"          // IWYU pragma: export
 #include "runtime/exit.h"           // IWYU pragma: export

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <new>
+#include <system_error>
 #include <unistd.h>
 
 namespace erlking::detail {
@@ -40,12 +42,11 @@ bool sleep_until(Process& process, const Bound& bound, Over&& over) {
 // An operation that has been started: whoever leaves it is sure that it is over (OW1).
 class Started {
  public:
-  Started(Process& process, io::Operation& operation, io::Driver& driver) noexcept
-      : process_(process), operation_(operation), driver_(driver) {}
+  Started(Process& process, io::Operation& operation) noexcept : process_(process), operation_(operation) {}
   ~Started() {
     if (!is_over()) {
       const DeferKill until_over;
-      driver_.cancel(operation_);
+      process_.system->io.cancel(operation_);
       sleep_until(process_, forever, [&] { return is_over() && operation_.cancel_seen.load(base::seq_cst); });
     }
     if (!wanted_ && operation_.code == io::Code::accept && operation_.result >= 0) ::close(operation_.result);
@@ -63,7 +64,6 @@ class Started {
  private:
   Process& process_;
   io::Operation& operation_;
-  io::Driver& driver_;
   bool wanted_ = false;  // its result has a taker: the process is not being ended
 };
 
@@ -94,11 +94,14 @@ io::Driver* Io::driver_of(Process& process) noexcept {
   if (core.driver != nullptr) [[likely]]
     return core.driver.get();
   if (io::Driver* const shared = shared_.load(base::acquire)) return shared;  // [io-choice]
-  const io::Choice* const chosen = choice();
-  if (chosen == nullptr) {
-    errno = ENOSYS;
-    return nullptr;
+  const io::Choice* chosen = nullptr;
+  errno = ENOSYS;
+  try {
+    chosen = choice();
+  } catch (const std::bad_alloc&) {
+    errno = ENOMEM;
   }
+  if (chosen == nullptr) return nullptr;
   if (core.policy().max_tasks() == 0) {
     core.driver = io::make_driver(chosen->name, {&rouse_worker, &core});
     if (core.driver != nullptr) core.set_poller(*core.driver);
@@ -111,14 +114,39 @@ io::Driver* Io::driver_of(Process& process) noexcept {
   return &service_->driver();
 }
 
+io::Spare* Io::spare() noexcept {
+  const base::MutexLock lock(mutex_);
+  if (spare_ == nullptr) {
+    try {
+      spare_ = std::make_unique<io::Spare>(system_.options.spare_threads);
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+  return spare_.get();
+}
+
+bool Io::start_spare(Process& process, io::Operation& operation) noexcept {
+  operation.driver = nullptr;
+  operation.wake = &wake_process;
+  operation.waiter = &process;
+  io::Spare* const threads = spare();
+  if (threads != nullptr && threads->post(operation)) return true;
+  operation.result = threads == nullptr ? -ENOMEM : -EAGAIN;
+  return false;
+}
+
 // Not inlined: errno is this thread's, and the caller's wait may end on another.
-EK_NOIPA io::Driver* Io::start(Process& process, io::Operation& operation) noexcept {
+EK_NOIPA bool Io::start(Process& process, io::Operation& operation) noexcept {
+  if (operation.code == io::Code::call) return start_spare(process, operation);
   io::Driver* const driver = driver_of(process);
   if (driver == nullptr) {
     operation.result = -errno;
-    return nullptr;
+    return false;
   }
-  if (driver->attempt(operation)) return nullptr;
+  if (driver->attempt(operation)) return false;
+  if (operation.code >= io::Code::read_at && !driver->does_files()) return start_spare(process, operation);
+  operation.driver = driver;
   operation.wake = &wake_process;
   operation.waiter = &process;
   if (core_of(process).driver != nullptr) {
@@ -126,7 +154,15 @@ EK_NOIPA io::Driver* Io::start(Process& process, io::Operation& operation) noexc
   } else {
     driver->post(operation);
   }
-  return driver;
+  return true;
+}
+
+void Io::cancel(io::Operation& operation) noexcept {
+  if (operation.driver != nullptr) {
+    operation.driver->cancel(operation);
+  } else {
+    spare()->cancel(operation);
+  }
 }
 
 std::int32_t perform(io::Operation& operation, const Bound& bound) {
@@ -135,11 +171,10 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
   if (process.exiting || (process.doomed && process.deferring == 0)) return -ECANCELED;
   process.budget -= kCost;
   for (;;) {
-    io::Driver* const driver = process.system->io.start(process, operation);
-    if (driver == nullptr) return operation.result;
+    if (!process.system->io.start(process, operation)) return operation.result;
     bool in_time = false;
     {
-      Started started(process, operation, *driver);
+      Started started(process, operation);
       in_time = started.wait(bound);
     }
     const bool cut_short = operation.result == -ECANCELED || operation.result == -EINTR;
@@ -149,6 +184,30 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
     // A signal came between, which is rare enough for the bound to begin anew.
     operation.done.store(false, base::relaxed);  // relaxed: the driver knows nothing of it now
   }
+}
+
+std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& bound) {
+  // Whoever leaves it before its end leaves it to the thread that runs it.
+  struct Posted {
+    io::Spare& threads;
+    std::unique_ptr<io::Call>& call;
+    bool is_over() const noexcept { return call->operation.done.load(base::seq_cst); }  // [op-done]
+    ~Posted() {
+      if (!is_over() && threads.abandon(*call)) static_cast<void>(call.release());
+    }
+  };
+  Process& process = require_process("blocking()");
+  process.checkpoint();
+  if (process.exiting || (process.doomed && process.deferring == 0)) return nullptr;
+  if (!process.system->io.start(process, call->operation)) {
+    throw std::system_error(-call->operation.result, std::generic_category(), "no thread for a blocking call");
+  }
+  bool in_time = false;
+  {
+    const Posted posted{*process.system->io.spare(), call};
+    in_time = sleep_until(process, bound, [&] { return posted.is_over(); });
+  }
+  return in_time ? std::move(call) : nullptr;
 }
 
 }  // namespace erlking::detail

@@ -27,10 +27,15 @@ class Io {
   /// works, and a line in the log says why. Any thread.
   const io::Choice* choice();
 
-  /// Begins `operation` for the running process; where. Null: it is over already, or could not begin: see `result`.
-  io::Driver* start(Process& process, io::Operation& operation) noexcept;
+  /// Begins `operation` for the running process. False: it is over already, or could not begin: see `result`.
+  bool start(Process& process, io::Operation& operation) noexcept;
+  /// Asks for the end of what start() has begun (io/operation.h O2).
+  void cancel(io::Operation& operation) noexcept;
+  /// The threads that wait for others; null: there is no memory for them. Any thread.
+  io::Spare* spare() noexcept;
 
  private:
+  bool start_spare(Process& process, io::Operation& operation) noexcept;
   io::Driver* driver_of(Process& process) noexcept;
 
   System& system_;
@@ -40,10 +45,16 @@ class Io {
   std::unique_ptr<io::Service> service_ EK_GUARDED_BY(mutex_);
   std::atomic<const io::Choice*> choice_{nullptr};  // [io-choice]
   std::atomic<io::Driver*> shared_{nullptr};        // service_'s [io-choice]
+  std::unique_ptr<io::Spare> spare_ EK_GUARDED_BY(mutex_);
 };
 
 /// Has the running process wait for `operation`, at most so long; what the system call answers, or -errno: -ETIME when
 /// the bound has passed, -ECANCELED when the process is ending. Throws what ends the process.
 std::int32_t perform(io::Operation& operation, const Bound& bound);
+
+/// Runs `call` on a spare thread and waits for it, at most so long. Null: the bound has passed, and it is destroyed
+/// when it is over. Throws what ends the process, with the same effect; std::system_error when there is no thread for
+/// it.
+std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& bound);
 
 }  // namespace erlking::detail

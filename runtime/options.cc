@@ -24,6 +24,11 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
   app->add_option("--ek-io", options.io, "input and output: uring, or epoll, also where uring does not work")
       ->envname("ERLKING_IO")
       ->capture_default_str();
+  app->add_option("--ek-spare-threads", options.spare_threads,
+                  "most threads for blocking calls of files and the like, 1 to 1024; made when needed")
+      ->envname("ERLKING_SPARE_THREADS")
+      ->check(CLI::Range(1u, kMaxSpareThreads))
+      ->capture_default_str();
   app->add_option("--ek-workers", options.workers, "worker threads of steal, 1 to 1024; 0: one per usable CPU")
       ->envname("ERLKING_WORKERS")
       ->check(CLI::Range(0u, 1024u))

@@ -19,6 +19,9 @@ enum class ClockKind : std::uint8_t {
   manual,  ///< stands still until Runtime::advance(): tests need no sleeps
 };
 
+/// The most threads that can be allowed for blocking().
+inline constexpr unsigned kMaxSpareThreads = 1024;
+
 /// The most timers that can be allowed for one process.
 inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 
@@ -31,6 +34,7 @@ struct Options {
   std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned"
   /// --ek-io, ERLKING_IO: "uring", "epoll"; uring gives way to epoll where it does not work, and the log says so
   std::string io = "uring";
+  unsigned spare_threads = 16;  ///< --ek-spare-threads, ERLKING_SPARE_THREADS: most for blocking(), 1 to 1,024
   unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
   bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000

@@ -48,6 +48,10 @@ System::System(Options given)
     error = range_error("max_processes", 1, detail::ProcessTable::kMaxProcesses, options.max_processes);
     return;
   }
+  if (options.spare_threads < 1 || options.spare_threads > kMaxSpareThreads) {
+    error = range_error("spare_threads", 1, kMaxSpareThreads, options.spare_threads);
+    return;
+  }
   if (options.max_timers < 1 || options.max_timers > kMaxTimers) {
     error = range_error("max_timers", 1, kMaxTimers, options.max_timers);
     return;

@@ -19,4 +19,8 @@ void Thread::join() noexcept {
   if (std::exchange(started_, false)) pthread_join(handle_, nullptr);
 }
 
+void Thread::leave() noexcept {
+  if (std::exchange(started_, false)) pthread_detach(handle_);
+}
+
 }  // namespace erlking::sched

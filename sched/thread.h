@@ -17,6 +17,8 @@ class Thread {
   bool start(const char* name, void* (*main)(void*), void* argument) noexcept;
   /// Waits for its end; not started, or waited for: nothing.
   void join() noexcept;
+  /// It ends by itself: not to be waited for.
+  void leave() noexcept;
 
  private:
   pthread_t handle_{};

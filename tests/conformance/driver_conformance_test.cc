@@ -355,6 +355,48 @@ TEST_P(DriverTest, ASleepEndsWithItsTimeAndNotBefore) {
   EXPECT_EQ(cancelled(recv), -ECANCELED);
 }
 
+// --- files -----------------------------------------------------------------------------------------------------------
+
+TEST_P(DriverTest, FilesAreWrittenSyncedAndReadAtTheirPlaces) {
+  if (!driver_->does_files()) GTEST_SKIP() << "spare threads do it";
+  const int fd = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  ASSERT_GE(fd, 0);
+  std::string text = "hello world";
+  Job write(Code::write_at, fd, text.data(), text.size());
+  write.operation.offset = 100;
+  EXPECT_EQ(outcome(write), 11);
+  Job sync(Code::sync, fd), sync_data(Code::sync_data, fd);
+  EXPECT_EQ(outcome(sync), 0);
+  EXPECT_EQ(outcome(sync_data), 0);
+  char got[64] = "";
+  Job read(Code::read_at, fd, got, sizeof got);
+  read.operation.offset = 106;
+  EXPECT_EQ(outcome(read), 5);
+  EXPECT_EQ(std::string_view(got, 5), "world");
+  ::close(fd);
+  Job late(Code::sync, fd);
+  EXPECT_EQ(outcome(late), -EBADF);
+}
+
+TEST_P(DriverTest, WhatIsInMemoryIsReadWithoutAWait) {
+  const int fd = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::write(fd, "hello world", 11), 11);
+  char got[64] = "";
+  Job read(Code::read_at, fd, got, sizeof got);
+  read.operation.offset = 6;
+  const bool at_once = driver_->attempt(read.operation);  // false: the file system cannot tell
+  if (at_once) {
+    EXPECT_EQ(read.operation.result, 5);
+    EXPECT_EQ(std::string_view(got, 5), "world");
+  }
+  EXPECT_EQ(read.waiter.woken, 0u);
+  EXPECT_FALSE(read.done());
+  Job write(Code::write_at, fd, got, 5);
+  EXPECT_FALSE(driver_->attempt(write.operation));
+  ::close(fd);
+}
+
 // --- other threads ---------------------------------------------------------------------------------------------------
 
 TEST_P(DriverTest, AServiceServesManyThreads) {

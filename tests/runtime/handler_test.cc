@@ -250,7 +250,7 @@ TEST_P(HandlerTest, ItsStateIsDestroyedOnceBeforeAnybodyIsTold) {
 TEST_P(HandlerTest, AFullMailboxIsToldAsElsewhere) {
   run([] {
     const Pid handler = spawn_handler({.mailbox = 2}, Counter{});
-    send(handler, Nap{10ms});
+    send(handler, Nap{300ms});
     until_waiting(handler);
     EXPECT_EQ(send(handler, Add{1}), Delivery::queued);
     EXPECT_EQ(send(handler, Add{1}), Delivery::queued);
