@@ -206,9 +206,13 @@ class RuntimeMatrixTest : public RuntimeTest, public ::testing::WithParamInterfa
 
 // --- for bodies: called by a process ---
 
+/// More than a loaded machine with a sanitizer needs.
+inline constexpr Duration kLongEnough = std::chrono::seconds(100);
+
 /// The reason in the Down for `ref`; fails the test if it does not come.
 inline Reason await_down(MonitorRef ref) {
-  return receive(10s, when([&](const Down& down) { return down.ref == ref; }, [](Down& down) { return down.reason; }),
+  return receive(kLongEnough,
+                 when([&](const Down& down) { return down.ref == ref; }, [](Down& down) { return down.reason; }),
                  [&](Timeout) {
                    ADD_FAILURE() << "no Down";
                    return Reason("no_down");
@@ -221,7 +225,7 @@ inline Reason await_down(const Monitored& made) { return await_down(made.ref); }
 template <class T>
 T await_down_and_unalias(const MonitoredAlias& made, const Reason& why) {
   T tag = receive(
-      10s,
+      kLongEnough,
       [&](DownAs<T>& down) {
         EXPECT_EQ(down.ref, made.ref);
         EXPECT_EQ(down.pid, made.pid);
@@ -239,7 +243,8 @@ T await_down_and_unalias(const MonitoredAlias& made, const Reason& why) {
 
 /// The reason in the Exit from `pid`; fails the test if it does not come.
 inline Reason await_exit(Pid pid) {
-  return receive(10s, when([&](const Exit& exit) { return exit.from == pid; }, [](Exit& exit) { return exit.reason; }),
+  return receive(kLongEnough,
+                 when([&](const Exit& exit) { return exit.from == pid; }, [](Exit& exit) { return exit.reason; }),
                  [&](Timeout) {
                    ADD_FAILURE() << "no Exit";
                    return Reason("no_exit");
