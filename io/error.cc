@@ -99,6 +99,8 @@ std::string_view in_words(IoFailure kind) noexcept {
       return "the peer has gone";
     case IoFailure::unreachable:
       return "no way leads there";
+    case IoFailure::no_such_host:
+      return "there is no such host";
     case IoFailure::address_in_use:
       return "the address is taken";
     case IoFailure::bad_address:
@@ -145,6 +147,8 @@ std::string_view to_string(IoFailure kind) noexcept {
       return "reset";
     case IoFailure::unreachable:
       return "unreachable";
+    case IoFailure::no_such_host:
+      return "no_such_host";
     case IoFailure::address_in_use:
       return "address_in_use";
     case IoFailure::bad_address:

@@ -15,7 +15,8 @@ enum class IoFailure : std::uint8_t {
   closed,          ///< the socket is closed, or was never open
   refused,         ///< nobody listens there
   reset,           ///< the peer has gone, and what was under way with it
-  unreachable,     ///< no way leads there
+  unreachable,     ///< no way leads there, or no server of names answers
+  no_such_host,    ///< nothing is known by that name
   address_in_use,  ///< somebody listens there already
   bad_address,     ///< it cannot be read, or does not exist on this machine
   not_found,       ///< no such file

@@ -1,7 +1,7 @@
 #include "net/file.h"
 
 #include "base/compiler.h"
-#include "runtime/blocking.h"
+#include "net/elsewhere.h"
 #include "runtime/operation.h"
 #include "runtime/system.h"
 
@@ -10,38 +10,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <memory>
-#include <new>
+#include <optional>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 
 namespace erlking {
 
 namespace {
 
-using detail::failure, detail::system_of_caller;
+using detail::elsewhere, detail::failure, detail::system_of_caller;
 using io::Code, io::Operation;
 
 constexpr std::size_t kMostAtOnce = 1u << 30;  // of one system call
-
-// Runs `ask`, which answers std::expected<T, int>, on a spare thread.
-template <class Ask>
-auto elsewhere(std::string_view operation, const Bound& bound, Ask ask)
-    -> std::expected<typename std::invoke_result_t<Ask&>::value_type, IoError> {
-  using Answer = std::invoke_result_t<Ask&>;
-  try {
-    std::optional<Answer> answer = blocking(bound, std::move(ask));
-    if (!answer) return failure(ETIME, operation);
-    if (!*answer) return failure(answer->error(), operation);
-    if constexpr (std::is_void_v<typename Answer::value_type>) {
-      return {};
-    } else {
-      return std::move(**answer);
-    }
-  } catch (const std::system_error& no_thread) {
-    return failure(no_thread.code().value(), operation);
-  }
-}
 
 // The answer of a system call that gives 0, or -1 and errno.
 std::expected<void, int> outcome(int result) {

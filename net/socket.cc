@@ -1,6 +1,7 @@
 #include "net/socket.h"
 
 #include "net/endpoint.h"
+#include "net/resolve.h"
 #include "runtime/operation.h"
 #include "runtime/self.h"
 #include "runtime/system.h"
@@ -21,6 +22,13 @@ using io::Code, io::Operation;
 namespace {
 
 constexpr Duration kNoDescriptor = std::chrono::milliseconds(50);
+
+// What the first of `n` that are tried in turn may take of `deadline`.
+Bound share_of(const Bound& deadline, std::size_t n) {
+  if (deadline.is_forever()) return deadline;
+  const auto left = base::to_time_point(deadline.ns()) - now();
+  return now() + left / static_cast<int>(n);
+}
 
 }  // namespace
 
@@ -133,7 +141,17 @@ class Connector {
 }  // namespace detail
 
 std::expected<Socket, IoError> tcp::connect(std::string_view address, std::uint16_t port, Bound bound) {
-  return detail::Connector::connect(ip_endpoint(address, port), bound);
+  if (auto number = ip_endpoint(address, port)) return detail::Connector::connect(std::move(number), bound);
+  const Bound deadline = detail::deadline_of(system_of_caller(), bound);
+  const auto addresses = resolve(std::string(address), deadline);
+  if (!addresses) return std::unexpected(addresses.error());
+  std::expected<Socket, IoError> outcome;
+  for (std::size_t left = addresses->size(); left != 0; --left) {
+    const std::string& next = (*addresses)[addresses->size() - left];
+    outcome = detail::Connector::connect(ip_endpoint(next, port), share_of(deadline, left));
+    if (outcome || outcome.error() == IoFailure::limit || outcome.error() == IoFailure::cancelled) break;
+  }
+  return outcome;
 }
 
 std::expected<Listener, IoError> tcp::listen(const ListenOptions& options) {

@@ -100,8 +100,9 @@ struct ListenOptions {
   bool reuse_port = false;            ///< several listeners may share it: the system deals connections out
 };
 
-/// Connects to `address`, a number ("127.0.0.1", "::1") or "localhost". Fails with refused, timed_out, unreachable,
-/// bad_address (also for a name: names are not looked up), limit.
+/// Connects to `address`: a number ("127.0.0.1", "::1"), "localhost", or a name, of whose addresses (resolve) it takes
+/// the first that answers, giving each its share of the bound. Fails with refused, timed_out, unreachable,
+/// no_such_host, limit; for a name as the last of its addresses does.
 std::expected<Socket, IoError> connect(std::string_view address, std::uint16_t port, Bound bound);
 /// Listens. Fails with address_in_use, bad_address, not_permitted, limit. On a process only.
 std::expected<Listener, IoError> listen(const ListenOptions& options);
