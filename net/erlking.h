@@ -4,6 +4,7 @@
 #include "gc/gc.h"                  // IWYU pragma: export
 #include "net/file.h"               // IWYU pragma: export
 #include "net/pipe.h"               // IWYU pragma: export
+#include "net/readiness.h"          // IWYU pragma: export
 #include "net/resolve.h"            // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export

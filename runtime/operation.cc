@@ -1,5 +1,6 @@
 #include "runtime/operation.h"
 
+#include "base/assert.h"
 #include "base/compiler.h"
 #include "base/log.h"
 #include "runtime/system.h"
@@ -8,8 +9,10 @@
 
 #include <cerrno>
 #include <new>
+#include <poll.h>
 #include <system_error>
 #include <unistd.h>
+#include <utility>
 
 namespace erlking::detail {
 
@@ -23,6 +26,12 @@ void rouse_worker(void* core) noexcept { static_cast<Core*>(core)->wake(); }
 void wake_process(void* waiter) noexcept {
   Process& process = *static_cast<Process*>(waiter);
   if (process.ticket.wake_any()) make_ready(process);  // OW2
+}
+
+// The end of `operation` wakes `process`.
+void wakes(io::Operation& operation, Process& process) noexcept {
+  operation.wake = &wake_process;
+  operation.waiter = &process;
 }
 
 // Sleeps until `over` holds or the bound has passed: whether it holds.
@@ -126,10 +135,8 @@ io::Spare* Io::spare() noexcept {
   return spare_.get();
 }
 
-bool Io::start_spare(Process& process, io::Operation& operation) noexcept {
+bool Io::start_spare(io::Operation& operation) noexcept {
   operation.driver = nullptr;
-  operation.wake = &wake_process;
-  operation.waiter = &process;
   io::Spare* const threads = spare();
   if (threads != nullptr && threads->post(operation)) return true;
   operation.result = threads == nullptr ? -ENOMEM : -EAGAIN;
@@ -138,17 +145,15 @@ bool Io::start_spare(Process& process, io::Operation& operation) noexcept {
 
 // Not inlined: errno is this thread's, and the caller's wait may end on another.
 EK_NOIPA bool Io::start(Process& process, io::Operation& operation) noexcept {
-  if (operation.code == io::Code::call) return start_spare(process, operation);
+  if (operation.code == io::Code::call) return start_spare(operation);
   io::Driver* const driver = driver_of(process);
   if (driver == nullptr) {
     operation.result = -errno;
     return false;
   }
   if (driver->attempt(operation)) return false;
-  if (operation.code >= io::Code::read_at && !driver->does_files()) return start_spare(process, operation);
+  if (operation.code >= io::Code::read_at && !driver->does_files()) return start_spare(operation);
   operation.driver = driver;
-  operation.wake = &wake_process;
-  operation.waiter = &process;
   if (core_of(process).driver != nullptr) {
     driver->start(operation);
   } else {
@@ -170,6 +175,7 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
   process.checkpoint();
   if (process.exiting || (process.doomed && process.deferring == 0)) return -ECANCELED;
   process.budget -= kCost;
+  wakes(operation, process);
   for (;;) {
     if (!process.system->io.start(process, operation)) return operation.result;
     bool in_time = false;
@@ -199,6 +205,7 @@ std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& b
   Process& process = require_process("blocking()");
   process.checkpoint();
   if (process.exiting || (process.doomed && process.deferring == 0)) return nullptr;
+  wakes(call->operation, process);
   if (!process.system->io.start(process, call->operation)) {
     throw std::system_error(-call->operation.result, std::generic_category(), "no thread for a blocking call");
   }
@@ -208,6 +215,65 @@ std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& b
     in_time = sleep_until(process, bound, [&] { return posted.is_over(); });
   }
   return in_time ? std::move(call) : nullptr;
+}
+
+struct PollWatch::UnderWay {
+  io::Operation operation;
+  Process& process;
+  const Pid pid;
+  std::atomic<Item*> nudge;
+  std::atomic<unsigned> told{0};  // times the driver has told of it [watch-told]
+
+  UnderWay(int fd, short events, Process& by)
+      : operation(io::Code::poll, fd, nullptr, 0, static_cast<std::uint16_t>(events)),
+        process(by),
+        pid(by.pid()),
+        nudge(new_signal(SignalKind::nudge, pid).release()) {
+    operation.wake = &tell;
+    operation.waiter = this;
+  }
+  ~UnderWay() { SignalPtr(nudge.load(base::relaxed)); }  // relaxed: nobody else has it
+
+  static void tell(void* waiter) noexcept {
+    auto& watch = *static_cast<UnderWay*>(waiter);
+    Process& process = watch.process;
+    const Pid pid = watch.pid;
+    Item* const nudge = watch.nudge.exchange(nullptr, base::acq_rel);
+    watch.told.fetch_add(1, base::seq_cst);  // [watch-told] OW3: it may be gone after this
+    if (nudge != nullptr) {
+      const OutsideHeap heap(*process.system);
+      send_or_drop(*process.system, SignalPtr(nudge), pid);
+    }
+    wake_process(&process);
+  }
+};
+
+bool PollWatch::arm(Process& process) {
+  if (under_way_ == nullptr) {
+    if (fd_ < 0) return true;
+    pollfd look{fd_, events_, 0};
+    if (::poll(&look, 1, 0) > 0) return true;
+    if (process.exiting || (process.doomed && process.deferring == 0)) return false;
+    process.budget -= kCost;
+    auto made = std::make_unique<UnderWay>(fd_, events_, process);
+    if (!process.system->io.start(process, made->operation)) return true;
+    under_way_ = made.release();
+  }
+  return under_way_->operation.done.load(base::seq_cst);  // [op-done]
+}
+
+void PollWatch::disarm() noexcept {
+  const std::unique_ptr<UnderWay> watch(std::exchange(under_way_, nullptr));
+  if (watch == nullptr) return;
+  const DeferKill until_over;
+  unsigned times = 1;
+  if (!watch->operation.done.load(base::seq_cst)) {  // [op-done]
+    watch->process.system->io.cancel(watch->operation);
+    ++times;
+  }
+  const auto is_over = [&] { return watch->told.load(base::seq_cst) == times; };  // [watch-told]
+  if (!is_over()) sleep_until(watch->process, forever, is_over);
+  EK_CHECK(is_over());
 }
 
 }  // namespace erlking::detail

@@ -3,6 +3,9 @@
 //        the last two cases it is cancelled, and the stack is left when it is over (operation.h O2).
 //   OW2  It is woken as by a signal: whatever the process waits for by then, it looks again. So a wake that comes after
 //        the wait has seen done, perhaps for another process in the same slot, is harmless.
+//   OW3  What a select watches is under way while its process waits for messages, and its user's guards run. So it lies
+//        on the heap, and is freed when the driver has let go of it: it tells once that it is done, and once more that
+//        it has seen a cancellation, and touches it no more after that [watch-told].
 // Cost of one that waits: two CAS on the process's ticket (arm, wake), two stores, one switch; the driver's besides.
 #pragma once
 
@@ -27,7 +30,8 @@ class Io {
   /// works, and a line in the log says why. Any thread.
   const io::Choice* choice();
 
-  /// Begins `operation` for the running process. False: it is over already, or could not begin: see `result`.
+  /// Begins `operation`, whose wake and waiter are set, for the running process. False: it is over already, or could
+  /// not begin: see `result`.
   bool start(Process& process, io::Operation& operation) noexcept;
   /// Asks for the end of what start() has begun (io/operation.h O2).
   void cancel(io::Operation& operation) noexcept;
@@ -35,7 +39,7 @@ class Io {
   io::Spare* spare() noexcept;
 
  private:
-  bool start_spare(Process& process, io::Operation& operation) noexcept;
+  bool start_spare(io::Operation& operation) noexcept;
   io::Driver* driver_of(Process& process) noexcept;
 
   System& system_;
@@ -56,5 +60,23 @@ std::int32_t perform(io::Operation& operation, const Bound& bound);
 /// when it is over. Throws what ends the process, with the same effect; std::system_error when there is no thread for
 /// it.
 std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& bound);
+
+/// A wait for events at a descriptor, for a select: it nudges its process (select.h V1).
+class PollWatch {
+ public:
+  PollWatch(int fd, short events) noexcept : fd_(fd), events_(events) {}
+  PollWatch(PollWatch&& other) noexcept : fd_(other.fd_), events_(other.events_) {}  // before the first arm()
+  ~PollWatch() { disarm(); }
+  /// Whether one of them is there, or an error, or no way to wait for them: to try says which.
+  bool arm(Process& process);
+  /// Waits until the driver has let go of it.
+  void disarm() noexcept;
+
+ private:
+  struct UnderWay;
+  int fd_;
+  short events_;
+  UnderWay* under_way_ = nullptr;
+};
 
 }  // namespace erlking::detail
