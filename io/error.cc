@@ -119,6 +119,10 @@ std::string_view in_words(IoFailure kind) noexcept {
       return "no memory left";
     case IoFailure::no_space:
       return "the disk is full";
+    case IoFailure::untrusted:
+      return "the peer's certificate is not trusted";
+    case IoFailure::protocol:
+      return "the peer does not keep to the protocol";
     case IoFailure::busy:
       return "another process waits on it";
     case IoFailure::invalid:
@@ -167,6 +171,10 @@ std::string_view to_string(IoFailure kind) noexcept {
       return "no_memory";
     case IoFailure::no_space:
       return "no_space";
+    case IoFailure::untrusted:
+      return "untrusted";
+    case IoFailure::protocol:
+      return "protocol";
     case IoFailure::busy:
       return "busy";
     case IoFailure::invalid:

@@ -26,6 +26,8 @@ enum class IoFailure : std::uint8_t {
   limit,           ///< no more descriptors, or buffers, for this program or the system: raise `ulimit -n`
   no_memory,       ///< the system has none for it
   no_space,        ///< the disk, or the quota on it, is full
+  untrusted,       ///< the peer's certificate is not one that is trusted, or is for another name
+  protocol,        ///< the peer does not keep to the protocol
   busy,            ///< another process waits in the same direction on it
   invalid,         ///< it cannot be done with such a descriptor, or in its state
   cancelled,       ///< the process is ending

@@ -41,6 +41,7 @@ std::expected<Socket, IoError> Socket::adopt(int fd) {
 }
 
 std::expected<void, IoError> Socket::shutdown(Side side) {
+  if (side != Side::read && layer() != nullptr && is_open()) layer()->end(fd());
   const int how = side == Side::read ? SHUT_RD : side == Side::write ? SHUT_WR : SHUT_RDWR;
   if (::shutdown(fd(), how) != 0) return failure(errno, "shutdown");
   return {};

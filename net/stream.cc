@@ -69,6 +69,13 @@ int Stream::reason_of(std::int32_t result) const noexcept {
 
 std::expected<std::size_t, IoError> Stream::receive(char* into, std::size_t n, const Bound& bound,
                                                     std::string_view operation) {
+  if (layer_ != nullptr && is_open()) [[unlikely]]
+    return layer_->receive(*this, into, n, bound, operation);
+  return receive_below(into, n, bound, operation);
+}
+
+std::expected<std::size_t, IoError> Stream::receive_below(char* into, std::size_t n, const Bound& bound,
+                                                          std::string_view operation) {
   if (!is_open()) return failure(EBADF, operation);
   Operation take(kind_ == Kind::socket ? Code::recv : Code::read, fd_.get(), into, std::min(n, kMostAtOnce));
   const std::int32_t got = detail::perform(take, bound);
@@ -126,6 +133,10 @@ std::expected<std::string, IoError> Stream::read_until(std::string_view delimite
 std::expected<void, IoError> Stream::write(std::string_view bytes, Bound bound) {
   if (!is_open()) return failure(EBADF, "write");
   const Bound deadline = detail::deadline_of(detail::system_of_caller(), bound);
+  return layer_ != nullptr ? layer_->write(*this, bytes, deadline) : write_below(bytes, deadline);
+}
+
+std::expected<void, IoError> Stream::write_below(std::string_view bytes, const Bound& deadline) {
   for (std::size_t sent = 0; sent < bytes.size();) {
     const std::string_view rest = bytes.substr(sent, kMostAtOnce);
     Operation give(kind_ == Kind::socket ? Code::send : Code::write, fd_.get(), const_cast<char*>(rest.data()),
@@ -138,6 +149,8 @@ std::expected<void, IoError> Stream::write(std::string_view bytes, Bound bound) 
 }
 
 void Stream::close() noexcept {
+  if (layer_ != nullptr && is_open()) layer_->end(fd_.get());
+  layer_.reset();
   fd_.reset();
   buffer_.drop(buffer_.size());
 }

@@ -9,6 +9,7 @@
 
 #include "io/io.h"
 #include "net/descriptor.h"
+#include "net/layer.h"
 #include "runtime/bound.h"
 
 #include <cstddef>
@@ -23,6 +24,8 @@
 namespace erlking {
 
 namespace detail {
+
+class Below;
 
 /// Bytes that have come and have not been asked for yet.
 class ReadBuffer {
@@ -84,7 +87,7 @@ class Stream {
   }  ///< The same, of bytes.
 
   /// Bytes that have come in and wait for the next read.
-  std::size_t buffered() const noexcept { return buffer_.size(); }
+  std::size_t buffered() const noexcept { return buffer_.size() + (layer_ != nullptr ? layer_->buffered() : 0); }
   /// Closes it; what has been written still goes out. Again: nothing.
   void close() noexcept;
   bool is_open() const noexcept { return fd_.get() >= 0; }  ///< Neither closed nor moved from.
@@ -97,17 +100,52 @@ class Stream {
   Stream() noexcept = default;
   Stream(detail::Fd fd, Kind kind) noexcept : fd_(std::move(fd)), kind_(kind) {}
   Stream(Stream&&) noexcept = default;
-  Stream& operator=(Stream&&) noexcept = default;
-  ~Stream() = default;
+  Stream& operator=(Stream&& other) noexcept {
+    if (this != &other) {
+      close();
+      fd_ = std::move(other.fd_);
+      kind_ = other.kind_;
+      buffer_ = std::move(other.buffer_);
+      layer_ = std::move(other.layer_);
+    }
+    return *this;
+  }
+  ~Stream() { close(); }
+
+  /// What changes its bytes on the way, or null.
+  detail::Layer* layer() const noexcept { return layer_.get(); }
 
  private:
+  friend class detail::Below;
   std::expected<std::size_t, IoError> receive(char* into, std::size_t n, const Bound& bound,
                                               std::string_view operation);
+  std::expected<std::size_t, IoError> receive_below(char* into, std::size_t n, const Bound& bound,
+                                                    std::string_view operation);
+  std::expected<void, IoError> write_below(std::string_view bytes, const Bound& deadline);
   int reason_of(std::int32_t result) const noexcept;
 
   detail::Fd fd_;
   Kind kind_ = Kind::socket;
   detail::ReadBuffer buffer_;
+  std::unique_ptr<detail::Layer> layer_;
 };
+
+namespace detail {
+
+/// A layer's way to the descriptor.
+class Below {
+ public:
+  static std::expected<std::size_t, IoError> receive(Stream& stream, char* into, std::size_t n, const Bound& bound,
+                                                     std::string_view operation) {
+    return stream.receive_below(into, n, bound, operation);
+  }
+  static std::expected<void, IoError> write(Stream& stream, std::string_view bytes, const Bound& deadline) {
+    return stream.write_below(bytes, deadline);
+  }
+  static void set_layer(Stream& stream, std::unique_ptr<Layer> layer) noexcept { stream.layer_ = std::move(layer); }
+  static Layer* layer(const Stream& stream) noexcept { return stream.layer(); }
+};
+
+}  // namespace detail
 
 }  // namespace erlking
