@@ -8,6 +8,7 @@
 #include "net/resolve.h"            // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
 #include "net/tls.h"                // IWYU pragma: export
+#include "net/udp.h"                // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export
 #include "runtime/async.h"          // IWYU pragma: export
 #include "runtime/blocking.h"       // IWYU pragma: export

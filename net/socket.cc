@@ -1,7 +1,9 @@
 #include "net/socket.h"
 
+#include "base/compiler.h"
 #include "net/endpoint.h"
 #include "net/resolve.h"
+#include "net/when_ready.h"
 #include "runtime/operation.h"
 #include "runtime/self.h"
 #include "runtime/system.h"
@@ -11,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace erlking {
@@ -22,6 +25,19 @@ using io::Code, io::Operation;
 namespace {
 
 constexpr Duration kNoDescriptor = std::chrono::milliseconds(50);
+constexpr std::size_t kParts = 32;  // of one system call; they lie on the caller's stack
+
+// Not inlined: errno is this thread's, and its caller's wait may end on another.
+EK_NOIPA std::int64_t send_now(int fd, iovec* parts, std::size_t count) noexcept {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
+  for (;;) {
+    const ssize_t sent = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return -errno;
+  }
+}
 
 // What the first of `n` that are tried in turn may take of `deadline`.
 Bound share_of(const Bound& deadline, std::size_t n) {
@@ -38,6 +54,33 @@ std::expected<Socket, IoError> Socket::adopt(int fd) {
   detail::Fd owned(fd);
   if (const int fault = detail::prepare(fd); fault != 0) return failure(fault, "adopt");
   return Socket(std::move(owned));
+}
+
+std::expected<void, IoError> Socket::write(std::span<const std::string_view> parts, Bound bound) {
+  if (!is_open()) return failure(EBADF, "write");
+  const Bound deadline = bound.is_poll() ? bound : detail::deadline_of(system_of_caller(), bound);
+  std::size_t sent = 0, first = 0,
+              gone = 0;  // bytes in all; the first part that has not gone whole, and what of it has
+  for (;;) {
+    while (first < parts.size() && gone == parts[first].size()) ++first, gone = 0;
+    if (first == parts.size()) return {};
+    iovec next[kParts];
+    std::size_t count = 0;
+    for (std::size_t skip = gone; count < std::min(kParts, parts.size() - first); ++count, skip = 0) {
+      const std::string_view part = parts[first + count].substr(skip);
+      next[count] = {const_cast<char*>(part.data()), part.size()};  // is only read
+    }
+    const std::int64_t result =
+        detail::when_ready(fd(), POLLOUT, deadline, [&] { return send_now(fd(), next, count); });
+    if (result < 0) return failure(static_cast<int>(-result), "write", sent);
+    sent += static_cast<std::size_t>(result);
+    for (auto left = static_cast<std::size_t>(result); left != 0;) {
+      const std::size_t of_it = std::min(left, parts[first].size() - gone);
+      left -= of_it;
+      gone += of_it;
+      if (gone == parts[first].size()) ++first, gone = 0;
+    }
+  }
 }
 
 std::expected<void, IoError> Socket::shutdown(Side side) {

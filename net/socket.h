@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,6 +37,13 @@ class Socket final : public Stream {
   /// Takes over `fd`, a connected stream socket; for who has made it by other means. It becomes close-on-exec, and
   /// blocking or not, as the runtime's driver wants it. On a process only.
   static std::expected<Socket, IoError> adopt(int fd);
+
+  using Stream::write;
+  /// Writes all of the parts, one after another, as if they were one: socket.write({head, body}, 5s).
+  std::expected<void, IoError> write(std::span<const std::string_view> parts, Bound bound);
+  std::expected<void, IoError> write(std::initializer_list<std::string_view> parts, Bound bound) {
+    return write(std::span(parts.begin(), parts.size()), bound);
+  }  ///< The same.
 
   /// Ends one side, or both.
   std::expected<void, IoError> shutdown(Side side);

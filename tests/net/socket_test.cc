@@ -82,6 +82,52 @@ TEST_P(SocketTest, MoreThanTheSystemBuffersGoesThroughWhileThePeerReads) {
   });
 }
 
+TEST_P(SocketTest, PartsGoOutInOrderAsOne) {
+  run([] {
+    auto [here, there] = connected();
+    char got[64];
+    ASSERT_TRUE(here.write({"one", "", " two", std::string_view(" three")}, 10s));
+    ASSERT_TRUE(there.read_exactly(std::span(got, 13), 10s));
+    EXPECT_EQ(std::string_view(got, 13), "one two three");
+    EXPECT_TRUE(here.write(std::span<const std::string_view>(), 10s));
+    EXPECT_TRUE(here.write({"", ""}, 0s));
+    EXPECT_EQ(failure_of(there.read(got, 0s)), IoFailure::timed_out);
+
+    std::vector<std::string> parts;
+    std::string all;
+    for (unsigned i = 0; i < 300; ++i) {  // more than one call takes, and more than the system buffers
+      parts.emplace_back(i * 97 % 50'000, static_cast<char>('a' + i % 26));
+      all += parts.back();
+    }
+    const Monitored writer = spawn_monitor([&here = here, &parts] {
+      const std::vector<std::string_view> views(parts.begin(), parts.end());
+      EXPECT_TRUE(here.write(views, 60s));
+    });
+    std::vector<char> came(all.size());
+    ASSERT_TRUE(there.read_exactly(came, 60s));
+    EXPECT_TRUE(std::string_view(came.data(), came.size()) == all);
+    EXPECT_EQ(await_down(writer), reason::normal);
+  });
+}
+
+TEST_P(SocketTest, PartsThatDoNotAllGoInTimeSayHowMuchWent) {
+  run([] {
+    auto [here, there] = connected();
+    const std::string large(8 << 20, 'z');
+    const auto written = here.write({"head", large, large, large}, 30ms);
+    EXPECT_EQ(failure_of(written), IoFailure::timed_out);
+    here.close();
+    EXPECT_EQ(failure_of(here.write({"x"}, 1s)), IoFailure::closed);
+    std::vector<char> got(64 * 1024);
+    std::size_t came = 0;
+    for (auto n = there.read(got, 10s); n && *n > 0; n = there.read(got, 10s)) came += *n;
+    EXPECT_EQ(came, written.error().transferred);
+    auto [from, to] = connected();
+    to.close();
+    EXPECT_EQ(failure_of(from.write({large, large}, 10s)), IoFailure::reset);
+  });
+}
+
 TEST_P(SocketTest, LinesComeOneByOneHoweverTheyArrive) {
   run([] {
     auto [here, there] = connected();
