@@ -30,6 +30,7 @@ class Fd {
   ~Fd() { reset(); }
   int get() const noexcept { return fd_; }
   void reset() noexcept;
+  int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;

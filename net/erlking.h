@@ -7,6 +7,7 @@
 #include "net/readiness.h"          // IWYU pragma: export
 #include "net/resolve.h"            // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
+#include "net/subprocess.h"         // IWYU pragma: export
 #include "net/tls.h"                // IWYU pragma: export
 #include "net/udp.h"                // IWYU pragma: export
 #include "runtime/alias.h"          // IWYU pragma: export

@@ -12,6 +12,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace erlking {
 
@@ -45,6 +46,8 @@ class NetTest : public RuntimeTest, public ::testing::WithParamInterface<Place> 
   }
   void TearDown() override {
     RuntimeTest::TearDown();
+    // What a spare thread was at when nobody wanted it any more ends a little later.
+    for (int i = 0; i < 500 && descriptors() != before_; ++i) std::this_thread::sleep_for(10ms);
     EXPECT_EQ(descriptors(), before_) << "descriptors leaked";
   }
   bool is_epoll() const { return GetParam().driver == std::string_view("epoll"); }
