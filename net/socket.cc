@@ -59,8 +59,18 @@ std::expected<Socket, IoError> Socket::adopt(int fd) {
 std::expected<void, IoError> Socket::write(std::span<const std::string_view> parts, Bound bound) {
   if (!is_open()) return failure(EBADF, "write");
   const Bound deadline = bound.is_poll() ? bound : detail::deadline_of(system_of_caller(), bound);
-  std::size_t sent = 0, first = 0,
-              gone = 0;  // bytes in all; the first part that has not gone whole, and what of it has
+  std::size_t sent = 0;  // bytes in all
+  if (layer() != nullptr) {
+    for (const std::string_view part : parts) {
+      if (auto outcome = layer()->write(*this, part, deadline); !outcome) {
+        outcome.error().transferred += sent;
+        return outcome;
+      }
+      sent += part.size();
+    }
+    return {};
+  }
+  std::size_t first = 0, gone = 0;  // the first part that has not gone whole, and what of it has
   for (;;) {
     while (first < parts.size() && gone == parts[first].size()) ++first, gone = 0;
     if (first == parts.size()) return {};
