@@ -1,5 +1,6 @@
 // The erlking executable: subcommands bench, demo and tree. Every misuse is one line on stderr and exit status 2.
 #include "gc/gc.h"
+#include "io/io.h"
 #include "runtime/options.h"
 #include "sched/sched.h"
 #include "tools/bench/bench.h"
@@ -81,7 +82,7 @@ std::string default_peers_dir() {
 struct BenchArguments {
   std::vector<std::string> workloads;
   std::optional<std::string> html;
-  std::string scheduler, heap, workers, peers, peers_dir = default_peers_dir();
+  std::string scheduler, io, heap, workers, peers, peers_dir = default_peers_dir();
   unsigned runs = 5;
   double scale = 1;
   bool csv = false, list = false;
@@ -94,6 +95,10 @@ void add_bench(CLI::App& app, BenchArguments& given) {
   bench
       .add_option("--scheduler", given.scheduler,
                   "our schedulers, side by side: " + joined(sched::policy_names()) + "; or all of them")
+      ->option_text("LIST|all");
+  bench
+      .add_option("--io", given.io,
+                  "our drivers of input and output, side by side: " + joined(io::driver_names()) + "; or all of them")
       ->option_text("LIST|all");
   bench.add_option("--heap", given.heap, "our message heap: " + joined(gc::collector_names()))->option_text("NAME");
   bench.add_option("--workers", given.workers, "numbers of workers, such as 1,2; default 1 and, with a second CPU, 2")
@@ -109,7 +114,7 @@ void add_bench(CLI::App& app, BenchArguments& given) {
   bench.add_flag("--csv", given.csv, "CSV, alone, on stdout; everything else on stderr");
   bench.add_option("--html", given.html, "also writes a page with plots there, for a browser; it needs no network")
       ->option_text("FILE");
-  bench.add_flag("--list", given.list, "lists workloads, schedulers, heaps and peers, and ends");
+  bench.add_flag("--list", given.list, "lists workloads, schedulers, drivers, heaps and peers, and ends");
   bench.footer(
       "Workloads:\n" + workload_list() +
       "\nEvery figure goes through the public interface, with bounds, timeouts and statistics on. Systems and\n"
@@ -137,8 +142,8 @@ void add_tree(CLI::App& app, tools::TreeArguments& given) {
 }
 
 void print_list() {
-  fmt::print("workloads:\n{}schedulers: {}\nheaps: {}\npeers: beam, go\n", workload_list(),
-             joined(sched::policy_names()), joined(gc::collector_names()));
+  fmt::print("workloads:\n{}schedulers: {}\nio: {}\nheaps: {}\npeers: beam, go\n", workload_list(),
+             joined(sched::policy_names()), joined(io::driver_names()), joined(gc::collector_names()));
 }
 
 bench::BenchOptions bench_options(const BenchArguments& given, const Options& base) {
@@ -173,15 +178,18 @@ bench::BenchOptions bench_options(const BenchArguments& given, const Options& ba
       throw Misuse{fmt::format("unknown {} '{}'; there is: {}", what, name, joined(names))};
     }
   };
-  if (given.scheduler == "all") {
-    for (const std::string_view name : sched::policy_names()) options.schedulers.emplace_back(name);
-  } else {
-    const std::string& chosen = given.scheduler.empty() ? base.scheduler : given.scheduler;
-    for (std::string& name : split(chosen)) {
-      require(name, sched::policy_names(), "scheduler");
-      add_once(options.schedulers, std::move(name));
+  const auto some_of = [&](const std::vector<std::string_view>& names, const std::string& wanted,
+                           const std::string& otherwise, std::string_view what) {
+    if (wanted == "all") return std::vector<std::string>(names.begin(), names.end());
+    std::vector<std::string> chosen;
+    for (std::string& name : split(wanted.empty() ? otherwise : wanted)) {
+      require(name, names, what);
+      add_once(chosen, std::move(name));
     }
-  }
+    return chosen;
+  };
+  options.schedulers = some_of(sched::policy_names(), given.scheduler, base.scheduler, "scheduler");
+  options.io = some_of(io::driver_names(), given.io, base.io, "driver");
   if (!given.heap.empty()) options.runtime.heap = given.heap;
   require(options.runtime.heap, gc::collector_names(), "heap");
 

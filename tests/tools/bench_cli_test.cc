@@ -18,7 +18,8 @@
 
 namespace {
 
-constexpr std::string_view kHeader = "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs";
+constexpr std::string_view kHeader =
+    "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs";
 // Ours can run.
 const std::vector<std::string> kWorkloads = {"latency",
                                              "pingpong",
@@ -49,6 +50,7 @@ const std::vector<std::string> kWorkloads = {"latency",
                                              "timers",
                                              "timer-accuracy",
                                              "timer-accuracy-spread",
+                                             "tcp-echo",
                                              "idle",
                                              "idle-handlers",
                                              "idle-servers"};
@@ -242,6 +244,21 @@ std::set<std::string> metrics_of(const std::string& workload) {
   return metrics;
 }
 
+TEST(BenchCli, EchoHasFourFiguresOnEachDriverAndAFloor) {
+  const Words words = {"bench", "tcp-echo", "--io", "all", "--workers", "1,2"};
+  const Ended ended = run(words + Words{"--csv"} + kSmall);
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  std::map<std::string, std::set<std::string>> metrics;
+  for (const CsvRow& row : csv(ended.out)) metrics[row.at("io") + row.at("placement")].insert(row.at("metric"));
+  const std::set<std::string> all = {"ns_per_request", "p50", "p99", "ns_cpu_each"};
+  for (const char* const io : {"uring", "epoll"}) {
+    for (const char* const placement : {"apart", "together"}) EXPECT_EQ(metrics[std::string(io) + placement], all);
+  }
+  EXPECT_EQ(metrics.size(), 4u);
+  EXPECT_NE(ended.err.find("floor: bare epoll echo, a core each"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("floor: bare epoll echo, on the load's cores"), std::string::npos) << ended.err;
+}
+
 TEST(BenchCli, IdleHasThreeFigures) {
   EXPECT_EQ(metrics_of("idle"), std::set<std::string>({"bytes_each", "ns_per_spawn", "percent_cpu"}));
   EXPECT_EQ(metrics_of("idle-servers"), std::set<std::string>({"bytes_each", "ns_per_start", "percent_cpu"}));
@@ -365,22 +382,21 @@ TEST_P(Misuse, IsOneLineOnStderrAndStatusTwo) {
   EXPECT_TRUE(ended.err.ends_with('\n') && ended.err.starts_with("erlking")) << ended.err;
 }
 
-INSTANTIATE_TEST_SUITE_P(BenchCli, Misuse,
-                         testing::Values(Words{}, Words{"nonsense"}, Words{"--nonsense"}, Words{"bench", "nonsense"},
-                                         Words{"bench", "--nonsense"}, Words{"bench", "pingpong", "nonsense"},
-                                         Words{"bench", "--scheduler", "nonsense"},
-                                         Words{"bench", "--scheduler", "steal,nonsense"},
-                                         Words{"bench", "--scheduler", "steal,"}, Words{"bench", "--heap", "nonsense"},
-                                         Words{"bench", "--heap"}, Words{"bench", "--vs", "nonsense"},
-                                         Words{"bench", "--vs", "beam", "--peers-dir", "/nonexistent"},
-                                         Words{"bench", "--runs", "0"}, Words{"bench", "--runs", "101"},
-                                         Words{"bench", "--runs", "many"}, Words{"bench", "--scale", "0.001"},
-                                         Words{"bench", "--scale", "101"}, Words{"bench", "--scale", "nan"},
-                                         Words{"bench", "--workers", "0"}, Words{"bench", "--workers", "1,"},
-                                         Words{"bench", "--workers", "1025"}, Words{"bench", "--workers", "-1"},
-                                         Words{"demo", "nonsense"}, Words{"demo", "--nonsense"},
-                                         Words{"demo", "--ek-workers=1025"}, Words{"demo", "--ek-nonsense"},
-                                         Words{"demo", "--ek-scheduler=nonsense", "--once"}));
+INSTANTIATE_TEST_SUITE_P(
+    BenchCli, Misuse,
+    testing::Values(Words{}, Words{"nonsense"}, Words{"--nonsense"}, Words{"bench", "nonsense"},
+                    Words{"bench", "--nonsense"}, Words{"bench", "pingpong", "nonsense"},
+                    Words{"bench", "--scheduler", "nonsense"}, Words{"bench", "--scheduler", "steal,nonsense"},
+                    Words{"bench", "--scheduler", "steal,"}, Words{"bench", "--io", "nonsense"},
+                    Words{"bench", "--io", "uring,"}, Words{"bench", "--heap", "nonsense"}, Words{"bench", "--heap"},
+                    Words{"bench", "--vs", "nonsense"}, Words{"bench", "--vs", "beam", "--peers-dir", "/nonexistent"},
+                    Words{"bench", "--runs", "0"}, Words{"bench", "--runs", "101"}, Words{"bench", "--runs", "many"},
+                    Words{"bench", "--scale", "0.001"}, Words{"bench", "--scale", "101"},
+                    Words{"bench", "--scale", "nan"}, Words{"bench", "--workers", "0"},
+                    Words{"bench", "--workers", "1,"}, Words{"bench", "--workers", "1025"},
+                    Words{"bench", "--workers", "-1"}, Words{"demo", "nonsense"}, Words{"demo", "--nonsense"},
+                    Words{"demo", "--ek-workers=1025"}, Words{"demo", "--ek-nonsense"},
+                    Words{"demo", "--ek-scheduler=nonsense", "--once"}));
 
 TEST(BenchCli, HelpAndListNameEveryWorkload) {
   for (const char* const flag : {"--help", "--list"}) {

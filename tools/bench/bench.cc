@@ -1,8 +1,11 @@
 #include "tools/bench/bench.h"
 
 #include "base/clock.h"
+#include "sched/sched.h"
+#include "tools/bench/bare_echo.h"
 #include "tools/bench/floors.h"
 #include "tools/bench/html.h"
+#include "tools/bench/load.h"
 #include "tools/bench/machine.h"
 #include "tools/bench/ours.h"
 #include "tools/bench/peer.h"
@@ -29,6 +32,8 @@ constexpr double kWarmUp = 0.1;   // of a run's operations
 constexpr unsigned kRepeats = 3;  // of a disturbed run
 // With `threads` a hop is a futex wake: so many times fewer operations, that a run takes about as long.
 constexpr std::uint64_t kThreadsAreSlower = 100, kAtLeast = 1'000;
+constexpr double kFloorRequests = 80'000;
+constexpr base::Nanos kFloorLimit = 60'000'000'000;
 constexpr double kSeriousScale = 0.1;  // below it figures are not worth a neighbour's trouble
 
 // One case on one contender: what is run once a round.
@@ -68,6 +73,7 @@ class Bench {
 
   int run() {
     // Before any thread of ours: peers are forked.
+    if (!start_sockets()) return 1;  // first: these would hold on to what they inherit of the peers
     if (!start_peers()) return 2;
     plan();
     std::optional<RaisedPriority> priority;
@@ -104,6 +110,20 @@ class Bench {
     return true;
   }
 
+  // Children, as the peers are.
+  bool start_sockets() {
+    if (std::ranges::none_of(options_.workloads, [](const Workload* each) { return each->uses_io(); })) return true;
+    auto load = Load::start();
+    if (!load) return complain(load.error());
+    auto bare = BareEcho::start();
+    if (!bare) return complain(bare.error());
+    load_ = std::move(*load);
+    bare_ = std::move(*bare);
+    pids_.push_back(load_->pid());
+    pids_.push_back(bare_->pid());
+    return true;
+  }
+
   // Another peer, which has done nothing before.
   bool start_fresh(Contender which, unsigned workers, const Workload& workload, const std::filesystem::path& cache) {
     const std::uint64_t n = operations(Case{&workload, workers}, which, options_.scale);
@@ -130,9 +150,12 @@ class Bench {
   }
 
   void plan() {
-    board_.schedulers = options_.schedulers;
     board_.heap = options_.runtime.heap;
-    for (std::size_t i = 0; i < options_.schedulers.size(); ++i) board_.columns.push_back({Contender::erlking, i});
+    // Those with the first driver go first: they are all there is of a workload that uses none.
+    for (const std::string& io : options_.io) {
+      for (const std::string& scheduler : options_.schedulers) board_.variants.push_back({scheduler, io});
+    }
+    for (std::size_t i = 0; i < board_.variants.size(); ++i) board_.columns.push_back({Contender::erlking, i});
     for (const Contender peer : options_.peers) board_.columns.push_back({peer});
     for (const Workload* const workload : options_.workloads) {
       bool any = false;
@@ -140,7 +163,9 @@ class Bench {
         if (workload->needs_two() && workers < 2) continue;
         any = true;
         for (const Case& which : cases_of(*workload, workers)) {
-          for (const Column& column : board_.columns) jobs_.push_back({which, column});
+          for (const Column& column : board_.columns) {
+            if (column.variant < options_.schedulers.size() || workload->uses_io()) jobs_.push_back({which, column});
+          }
         }
       }
       if (!any) fmt::print(stderr, "erlking bench: {} needs two workers: left out\n", workload->name);
@@ -216,9 +241,64 @@ class Bench {
   FloorFigures floors_once(FloorsWanted wanted) {
     bool disturbed = false;
     const auto measured = [&] { return std::optional(measure_floors(std::min(1.0, options_.scale), wanted)); };
-    const FloorFigures floors = *undisturbed(measured, kRepeats, disturbed);
+    FloorFigures floors = *undisturbed(measured, kRepeats, disturbed);
+    if (bare_ != nullptr) echo_floors(floors);
     board_.floors_disturbed = board_.floors_disturbed || disturbed;
     return floors;
+  }
+
+  // `n` requests to a server of `process`. With one worker the server has a CPU and the load another; else they share
+  // what there is.
+  Result echo(const Case& which, pid_t process, std::uint16_t port, std::uint64_t n, base::Nanos limit) {
+    const std::vector<int> cpus = sched::allowed_cpus();
+    if (cpus.size() < 2) return std::unexpected(Failure{"needs a second CPU, for the load", true});
+    std::optional<Pinned> server, load;
+    if (which.workers == 1) {
+      server.emplace(process, cpus[0]);
+      load.emplace(load_->pid(), cpus[1]);
+    }
+    const CpuTime used(process);
+    auto echoed = load_->echo(port, n, limit);
+    if (!echoed) return std::unexpected(Failure{echoed.error()});
+    const double cpu = used.ns();
+    std::sort(echoed->times.begin(), echoed->times.end());
+    return Outcome{{{"ns_per_request", echoed->ns_per_request},
+                    {"p50", percentile(echoed->times, 500)},
+                    {"p99", percentile(echoed->times, 990)},
+                    {"ns_cpu_each", cpu / static_cast<double>(echoed->times.size())}},
+                   which.workers == 1 ? "apart" : "together"};
+  }
+
+  // The quickest of what the peer can be made to do.
+  Result best_echo(const Case& which, Contender contender, Peer& peer, std::uint64_t n, base::Nanos limit) {
+    const std::vector<std::string_view> kinds = echo_kinds(contender);
+    Result best = std::unexpected(Failure{"unsupported", true});
+    for (const std::string_view kind : kinds) {
+      const auto port = peer.serve(kind, limit);
+      if (!port) return std::unexpected(port.error());
+      Result result = echo(which, peer.pid(), *port, n / kinds.size(), limit);
+      if (const auto stopped = peer.stop_serving(limit); !stopped) return std::unexpected(stopped.error());
+      if (!result) return result;
+      result->placement += fmt::format(": {}", kind);
+      if (!best || result->figures[0].value < best->figures[0].value) best = std::move(result);
+    }
+    return best;
+  }
+
+  void echo_floors(FloorFigures& floors) {
+    const auto set = [&](unsigned workers, Floor each, Floor p99) {
+      const std::uint64_t n = static_cast<std::uint64_t>(kFloorRequests * std::min(1.0, options_.scale));
+      const Result result = echo({nullptr, workers}, bare_->pid(), bare_->port(), n, kFloorLimit);
+      if (!result) return;
+      floors[static_cast<std::size_t>(each)] = result->figures[0].value;
+      floors[static_cast<std::size_t>(p99)] = result->figures[2].value;
+    };
+    if (std::ranges::any_of(options_.workers, [](unsigned n) { return n == 1; })) {
+      set(1, Floor::echo_apart, Floor::echo_apart_p99);
+    }
+    if (std::ranges::any_of(options_.workers, [](unsigned n) { return n > 1; })) {
+      set(2, Floor::echo_together, Floor::echo_together_p99);
+    }
   }
 
   // On a machine that is never quiet the bench takes at most twice its time.
@@ -227,8 +307,8 @@ class Bench {
   // Nothing: it failed, which has been said, or the contender cannot do it, and the job is dropped.
   std::optional<Outcome> run_once(Job& job, double share, Progress& progress) {
     std::uint64_t n = operations(job.which, job.column.contender, options_.scale * share);
-    if (job.column.contender == Contender::erlking && options_.schedulers[job.column.scheduler] == "threads" &&
-        !job.which.workload->is_latency()) {
+    if (job.column.contender == Contender::erlking && variant(job).scheduler == "threads" &&
+        !job.which.workload->uses_io() && !job.which.workload->is_latency()) {
       n = std::max(n / kThreadsAreSlower, std::min(n, kAtLeast));
     }
     const base::Nanos limit = static_cast<base::Nanos>(60e9 * std::max(1.0, options_.scale));
@@ -245,7 +325,14 @@ class Bench {
     return std::nullopt;
   }
 
+  const Variant& variant(const Job& job) const { return board_.variants[job.column.variant]; }
+
   Result run_ours(const Job& job, std::uint64_t n, Duration limit) {
+    if (job.which.workload->name == "tcp-echo") {
+      const auto server = EchoServer::start(runtime(job));
+      if (!server) return std::unexpected(Failure{server.error()});
+      return echo(job.which, ::getpid(), (*server)->port(), n, base::to_nanos(limit));
+    }
     if (job.which.workload->once) return run_idle(job.which, options_for(job), n, rest_of(n), limit);
     return bench::run_ours(runtime(job), job.which, n, limit);
   }
@@ -254,6 +341,7 @@ class Bench {
     if (n == 0) return std::unexpected(Failure{"unsupported", true});
     const Key key{job.column.contender, job.which.workers};
     const auto& peer = job.which.workload->once ? fresh_.at({job.which.workload, key}) : peers_.at(key);
+    if (job.which.workload->name == "tcp-echo") return best_echo(job.which, job.column.contender, *peer, n, limit);
     return peer->run(job.which, n, limit);
   }
 
@@ -267,14 +355,15 @@ class Bench {
 
   Options options_for(const Job& job) const {
     Options options = options_.runtime;
-    options.scheduler = options_.schedulers[job.column.scheduler];
+    options.scheduler = variant(job).scheduler;
+    options.io = variant(job).io;
     options.workers = job.which.workers;
     return options;
   }
 
   // Like the peers it is started once, and sleeps while others run.
   Runtime& runtime(const Job& job) {
-    std::unique_ptr<Runtime>& runtime = runtimes_[{job.column.scheduler, job.which.workers}];
+    std::unique_ptr<Runtime>& runtime = runtimes_[{job.column.variant, job.which.workers}];
     if (runtime == nullptr) runtime = std::make_unique<Runtime>(options_for(job));
     return *runtime;
   }
@@ -296,7 +385,7 @@ class Bench {
       repeats += fmt::format("; {} accepted though disturbed, marked *", accepted_disturbed_);
     }
     return {fmt::format("median (min..max) of {} runs in turns; ratio: the other's median / ours{}", options_.runs,
-                        board_.schedulers.size() > 1 ? " with " + board_.schedulers[0] : ""),
+                        board_.variants.size() > 1 ? " with " + board_.name_of(board_.variants[0]) : ""),
             std::move(repeats)};
   }
 
@@ -312,8 +401,10 @@ class Bench {
   const BenchOptions& options_;
   std::map<Key, std::unique_ptr<Peer>> peers_;
   std::map<FreshKey, std::unique_ptr<Peer>> fresh_;
+  std::unique_ptr<Load> load_;  // both only where a workload wants them
+  std::unique_ptr<BareEcho> bare_;
   std::vector<pid_t> pids_;
-  std::map<std::pair<std::size_t, unsigned>, std::unique_ptr<Runtime>> runtimes_;  // by scheduler and workers
+  std::map<std::pair<std::size_t, unsigned>, std::unique_ptr<Runtime>> runtimes_;  // by variant and workers
   std::vector<Job> jobs_;
   Board board_;
   std::size_t repeated_ = 0, accepted_ = 0, accepted_disturbed_ = 0;

@@ -13,6 +13,7 @@ struct BenchOptions {
   std::vector<const Workload*> workloads;
   std::vector<unsigned> workers;        ///< one runtime, and one of each peer, for each
   std::vector<std::string> schedulers;  ///< ours, side by side; the first is compared with the peers and judged
+  std::vector<std::string> io;          ///< the same, drivers of input and output; for workloads that use one
   std::vector<Contender> peers;         ///< beside ourselves
   unsigned runs = 5;                    ///< that count; one more, shortened, warms up
   double scale = 1;                     ///< times the operations of a run

@@ -209,6 +209,14 @@ std::string_view describe(Floor floor) noexcept {
       return "clock_nanosleep of 10 ms, late by, p50";
     case Floor::sleep_p99:
       return "clock_nanosleep of 10 ms, late by, p99";
+    case Floor::echo_apart:
+      return "bare epoll echo, a core each for server and load, a request";
+    case Floor::echo_apart_p99:
+      return "bare epoll echo, a core each, answered after, p99";
+    case Floor::echo_together:
+      return "bare epoll echo, on the load's cores, a request";
+    case Floor::echo_together_p99:
+      return "bare epoll echo, on the load's cores, answered after, p99";
   }
   return "";
 }

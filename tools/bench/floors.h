@@ -20,8 +20,12 @@ enum class Floor : std::size_t {
   futex_10k_p99,
   sleep,  ///< clock_nanosleep of 10 ms: how late it ends, p50
   sleep_p99,
+  echo_apart,  ///< bare one-thread epoll echo server as in tcp-echo with one worker, a request
+  echo_apart_p99,
+  echo_together,  ///< the same, as in tcp-echo with more
+  echo_together_p99,
 };
-inline constexpr std::size_t kFloors = 11;
+inline constexpr std::size_t kFloors = 15;
 std::string_view describe(Floor floor) noexcept;
 
 /// One round's figures; NaN where this machine has but one CPU to offer, or it was not asked for.

@@ -149,7 +149,9 @@ std::string page_of(const Board& board, const PageFacts& facts) {
   for (const Column& column : board.columns) {
     const auto version = facts.versions.find(column.contender);
     std::string text = version == facts.versions.end() ? "" : version->second;
-    if (column.contender == Contender::erlking) text += ", " + board.schedulers[column.scheduler] + ", " + board.heap;
+    if (column.contender == Contender::erlking) {
+      text += fmt::format(", {}, {}", board.variants[column.variant].scheduler, board.heap);
+    }
     data["contenders"].push_back({{"name", board.name_of(column)}, {"version", text}});
   }
   data["rows"] = data["floors"] = json::array();

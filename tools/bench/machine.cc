@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <sys/utsname.h>
 #include <time.h>
@@ -58,6 +60,15 @@ void on_signal(int signal) {
   }
   ::signal(signal, SIG_DFL);
   ::raise(signal);
+}
+
+std::vector<pid_t> threads_of(pid_t process) {
+  std::vector<pid_t> threads;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process), error)) {
+    threads.push_back(static_cast<pid_t>(std::atoi(entry.path().filename().c_str())));
+  }
+  return threads;
 }
 
 // What follows `key` and `separator` in the first such line; empty: there is none.
@@ -111,6 +122,14 @@ double Neighbours::cores() const {
   return used > kLeast && wall > 0 ? static_cast<double>(used) / static_cast<double>(wall) : 0;
 }
 
+CpuTime::CpuTime(pid_t process) noexcept : known_(::clock_getcpuclockid(process, &clock_) == 0) {
+  if (known_) began_ = cpu_ns(clock_);
+}
+
+double CpuTime::ns() const noexcept {
+  return known_ ? static_cast<double>(cpu_ns(clock_) - began_) : std::numeric_limits<double>::quiet_NaN();
+}
+
 RaisedPriority::RaisedPriority() {
   std::ifstream in("/proc/self/autogroup");  // "/autogroup-96 nice 0"
   std::string group, word;
@@ -131,6 +150,28 @@ RaisedPriority::RaisedPriority() {
 }
 
 RaisedPriority::~RaisedPriority() { undo_priority(); }
+
+Pinned::Pinned(pid_t process, int cpu) : process_(process) {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(cpu, &only);
+  for (const pid_t thread : threads_of(process)) {
+    cpu_set_t& before = before_[thread];
+    if (::sched_getaffinity(thread, sizeof before, &before) != 0 ||
+        ::sched_setaffinity(thread, sizeof only, &only) != 0) {
+      before_.erase(thread);
+    }
+  }
+}
+
+Pinned::~Pinned() {
+  if (before_.empty()) return;
+  for (const pid_t thread : threads_of(process_)) {
+    const auto at = before_.find(thread);
+    const cpu_set_t& cpus = at != before_.end() ? at->second : before_.begin()->second;
+    ::sched_setaffinity(thread, sizeof cpus, &cpus);
+  }
+}
 
 void clean_up_on_signals() {
   struct sigaction action {};

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <sched.h>
 #include <span>
 #include <string>
 #include <sys/types.h>
+#include <time.h>
 #include <utility>
 #include <vector>
 
@@ -31,6 +34,19 @@ class Neighbours {
   std::int64_t began_ = 0, others_ = 0;
 };
 
+/// The CPU time all threads of a process use from the construction on.
+class CpuTime {
+ public:
+  explicit CpuTime(pid_t process) noexcept;
+  /// So much, in ns; NaN: the system does not say.
+  double ns() const noexcept;
+
+ private:
+  clockid_t clock_;
+  bool known_;
+  std::int64_t began_ = 0;
+};
+
 /// While it lives, this session's scheduling group has nice level -20, where that is permitted: otherwise the kernel
 /// divides the CPUs between sessions, however niced their processes are. One at a time; also undone by undo_all().
 class RaisedPriority {
@@ -45,6 +61,20 @@ class RaisedPriority {
 
  private:
   std::string report_;
+};
+
+/// While it lives, all threads that `process` has, and those they start, run on `cpu` alone.
+class Pinned {
+ public:
+  Pinned(pid_t process, int cpu);
+  /// Gives each the CPUs it had; those that came meanwhile, the first one's.
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+ private:
+  const pid_t process_;
+  std::map<pid_t, cpu_set_t> before_;  // by thread
 };
 
 /// Has SIGINT, SIGTERM and SIGHUP undo the raised priority, kill the children registered below, then end the program as

@@ -5,6 +5,9 @@
 #include <erlking/erlking.h>
 
 #include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
 
 namespace erlking::bench {
 
@@ -15,5 +18,25 @@ Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration l
 /// The workloads `idle`, `idle-handlers` and `idle-servers`: n processes in a runtime of their own, with room for them,
 /// that wait for at least `rest`.
 Result run_idle(const Case& which, Options options, std::uint64_t n, Duration rest, Duration limit);
+
+/// An echo server in `runtime`, as long as it lives: a process that listens and one for each connection, which reads
+/// and writes with limits. On no process.
+class EchoServer {
+ public:
+  /// The error is for a user.
+  static std::expected<std::unique_ptr<EchoServer>, std::string> start(Runtime& runtime);
+  ~EchoServer();
+  EchoServer(const EchoServer&) = delete;
+  EchoServer& operator=(const EchoServer&) = delete;
+
+  std::uint16_t port() const noexcept { return port_; }
+
+ private:
+  EchoServer(Runtime& runtime, Pid root) noexcept : runtime_(runtime), root_(root) {}
+
+  Runtime& runtime_;
+  Pid root_;
+  std::uint16_t port_ = 0;
+};
 
 }  // namespace erlking::bench

@@ -3,6 +3,7 @@
 #include "tools/bench/machine.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -176,6 +177,11 @@ std::expected<fs::path, std::string> peer_cache() {
   return std::unexpected(std::string("no folder to compile the peers into"));
 }
 
+std::vector<std::string_view> echo_kinds(Contender which) {
+  if (which == Contender::beam) return {"passive", "once", "hundred"};
+  return {"blocking"};
+}
+
 std::expected<std::unique_ptr<Peer>, std::string> Peer::start(Contender which, unsigned workers,
                                                               const fs::path& sources, const fs::path& cache,
                                                               std::uint64_t processes) {
@@ -260,6 +266,37 @@ std::expected<std::string, std::string> Peer::read_line(base::Nanos limit) {
   }
 }
 
+std::expected<std::vector<std::string>, Failure> Peer::ask(std::string_view name, std::string command,
+                                                           base::Nanos limit) {
+  command += '\n';
+  if (::write(to_, command.data(), command.size()) != static_cast<ssize_t>(command.size())) {
+    return std::unexpected(Failure{"it has ended"});
+  }
+  const auto line = read_line(limit);
+  if (!line) return std::unexpected(Failure{line.error()});
+  auto words = words_of(*line);
+  if (words.size() > 2 && words[0] == "error") {
+    return std::unexpected(
+        Failure{line->substr(line->find(words[1]) + words[1].size() + 1), words[2] == "unsupported"});
+  }
+  if (words.size() < 3 || words[0] != "result" || words[1] != name)
+    return std::unexpected(Failure{"unexpected answer: " + *line});
+  return words;
+}
+
+std::expected<std::uint16_t, Failure> Peer::serve(std::string_view kind, base::Nanos limit) {
+  const auto words = ask("serve", fmt::format("serve 1 kind={}", kind), limit);
+  if (!words) return std::unexpected(words.error());
+  const int port = std::atoi(std::string(value_of((*words)[2], "port")).c_str());
+  if (port < 1 || port > UINT16_MAX) return std::unexpected(Failure{"it says no port"});
+  return static_cast<std::uint16_t>(port);
+}
+
+std::expected<void, Failure> Peer::stop_serving(base::Nanos limit) {
+  if (const auto words = ask("stop", "stop 1", limit); !words) return std::unexpected(words.error());
+  return {};
+}
+
 Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
   if (n == 0) return std::unexpected(Failure{"unsupported", true});
   const std::string_view name = which.workload->name;
@@ -268,19 +305,12 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
     command += fmt::format(" rate={} mode={}", which.rate, which.busy ? "busy" : "parked");
   }
   if (which.workload->once) command += fmt::format(" rest={}", rest_of(n).count() / 1'000'000);
-  command += '\n';
-  if (::write(to_, command.data(), command.size()) != static_cast<ssize_t>(command.size())) {
-    return std::unexpected(Failure{"it has ended"});
-  }
-  const auto line = read_line(limit);
-  if (!line) return std::unexpected(Failure{line.error()});
-  const auto words = words_of(*line);
-  if (words.size() > 2 && words[0] == "error") {
-    return std::unexpected(
-        Failure{line->substr(line->find(words[1]) + words[1].size() + 1), words[2] == "unsupported"});
-  }
-  if (words.size() < 3 || words[0] != "result" || words[1] != name)
-    return std::unexpected(Failure{"unexpected answer: " + *line});
+  const auto answer = ask(name, std::move(command), limit);
+  if (!answer) return std::unexpected(answer.error());
+  const std::vector<std::string>& words = *answer;
+  const auto unexpected = [&] {
+    return std::unexpected(Failure{fmt::format("unexpected answer: {}", fmt::join(words, " "))});
+  };
   Outcome outcome;
   outcome.placement = which.workload->place == Place::apart && workers_ > 1 ? "apart" : "natural";
   for (std::size_t i = 2; i < words.size(); ++i) {
@@ -293,13 +323,13 @@ Result Peer::run(const Case& which, std::uint64_t n, base::Nanos limit) {
     }
     if (key == "curve") {
       if (outcome.figures.empty() || !read_points(value, outcome.figures.front().curve)) {
-        return std::unexpected(Failure{"unexpected answer: " + *line});
+        return unexpected();
       }
       continue;
     }
     char* end = nullptr;
     const double number = std::strtod(value.c_str(), &end);
-    if (value.empty() || *end != '\0') return std::unexpected(Failure{"unexpected answer: " + *line});
+    if (value.empty() || *end != '\0') return unexpected();
     outcome.figures.push_back({metric_name(which, key == "p999" ? "p99.9" : key), number});
   }
   return outcome;

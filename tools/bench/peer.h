@@ -11,12 +11,16 @@
 #include <memory>
 #include <string>
 #include <sys/types.h>
+#include <vector>
 
 namespace erlking::bench {
 
 /// Where compiled peers are kept: a folder `peers` beside the executable (not where it is installed, in a `bin`), or in
 /// the user's cache, or temporary; the first that can be written.
 std::expected<std::filesystem::path, std::string> peer_cache();
+
+/// The kinds of echo server that a peer knows, for Peer::serve.
+std::vector<std::string_view> echo_kinds(Contender which);
 
 class Peer {
  public:
@@ -35,6 +39,11 @@ class Peer {
   /// Runs the case once, `n` operations.
   Result run(const Case& which, std::uint64_t n, base::Nanos limit);
 
+  /// Starts an echo server of that kind (perf/peers/README.md); where it listens.
+  std::expected<std::uint16_t, Failure> serve(std::string_view kind, base::Nanos limit);
+  /// Ends it.
+  std::expected<void, Failure> stop_serving(base::Nanos limit);
+
   pid_t pid() const noexcept { return pid_; }
   /// "OTP-25/erts-13.1.5"
   const std::string& version() const noexcept { return version_; }
@@ -43,6 +52,8 @@ class Peer {
  private:
   Peer() = default;
   std::expected<std::string, std::string> read_line(base::Nanos limit);
+  // Sends a command of that name; the words of its result line.
+  std::expected<std::vector<std::string>, Failure> ask(std::string_view name, std::string command, base::Nanos limit);
 
   pid_t pid_ = -1;
   int to_ = -1, from_ = -1;

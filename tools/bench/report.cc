@@ -56,7 +56,7 @@ void print_columns(std::FILE* out, const std::vector<std::vector<std::string>>& 
 }
 
 std::size_t place_of(Column column) {
-  return column.scheduler == 0 ? static_cast<std::size_t>(column.contender) : kContenders + column.scheduler - 1;
+  return column.variant == 0 ? static_cast<std::size_t>(column.contender) : kContenders + column.variant - 1;
 }
 
 }  // namespace
@@ -79,10 +79,20 @@ const Row::Cell& Row::of(Column column) const {
   return place_of(column) < cells.size() ? cells[place_of(column)] : kNone;
 }
 
+std::string Board::name_of(const Variant& variant) const {
+  const auto differ = [this](std::string Variant::*what) {
+    return std::ranges::any_of(variants, [&](const Variant& each) { return each.*what != variants[0].*what; });
+  };
+  std::string name = differ(&Variant::scheduler) ? variant.scheduler : "";
+  if (differ(&Variant::io)) name += (name.empty() ? "" : " ") + variant.io;
+  return name;
+}
+
 std::string Board::name_of(Column column) const {
   std::string name(to_string(column.contender));
-  if (column.contender == Contender::erlking && schedulers.size() > 1) name += " " + schedulers[column.scheduler];
-  return name;
+  if (column.contender != Contender::erlking) return name;
+  const std::string variant = name_of(variants[column.variant]);
+  return variant.empty() ? name : name + " " + variant;
 }
 
 Row& Board::row(const Case& which, std::string_view metric) {
@@ -168,7 +178,7 @@ void print_floors(std::FILE* out, const Board& board) {
 }
 
 void print_csv(std::FILE* out, const Board& board) {
-  fmt::print(out, "workload,system,scheduler,heap,workers,placement,metric,unit,median,min,max,runs\n");
+  fmt::print(out, "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs\n");
   for (const Row& row : board.rows) {
     for (const Column& column : board.columns) {
       const Row::Cell& cell = row.of(column);
@@ -176,10 +186,11 @@ void print_csv(std::FILE* out, const Board& board) {
       const bool ours = column.contender == Contender::erlking;
       const Summary s = cell.summary();
       const int digits = row.unit() == Unit::percent ? 3 : 1;
-      fmt::print(out, "{},{},{},{},{},{},{},{},{:.{}f},{:.{}f},{:.{}f},{}\n", row.which.workload->name,
-                 to_string(column.contender), ours ? board.schedulers[column.scheduler] : "-", ours ? board.heap : "-",
-                 row.which.workers, cell.placement(), row.metric, to_string(row.unit()), s.median, digits, s.min,
-                 digits, s.max, digits, s.runs);
+      fmt::print(out, "{},{},{},{},{},{},{},{},{},{:.{}f},{:.{}f},{:.{}f},{}\n", row.which.workload->name,
+                 to_string(column.contender), ours ? board.variants[column.variant].scheduler : "-",
+                 ours && row.which.workload->uses_io() ? board.variants[column.variant].io : "-",
+                 ours ? board.heap : "-", row.which.workers, cell.placement(), row.metric, to_string(row.unit()),
+                 s.median, digits, s.min, digits, s.max, digits, s.runs);
     }
   }
 }

@@ -16,7 +16,12 @@ namespace erlking::bench {
 /// Whose figures stand below each other in a table.
 struct Column {
   Contender contender = Contender::erlking;
-  std::size_t scheduler = 0;  // of ours: which of the board's
+  std::size_t variant = 0;  // of ours: which of the board's
+};
+
+/// What ours can be run on.
+struct Variant {
+  std::string scheduler, io;
 };
 
 /// One figure of one case.
@@ -35,7 +40,7 @@ struct Row {
   };
   Case which;
   std::string metric;
-  /// By contender; after them ours with the further schedulers.
+  /// By contender; after them ours in its further variants.
   std::vector<Cell> cells = std::vector<Cell>(kContenders);
 
   Unit unit() const noexcept { return unit_of(metric); }
@@ -45,14 +50,16 @@ struct Row {
 };
 
 struct Board {
-  std::vector<std::string> schedulers;  // ours; the first is the one compared and judged
+  std::vector<Variant> variants;  // ours; the first is the one compared and judged
   std::string heap;
-  std::vector<Column> columns;  // ours with each scheduler, then the peers
+  std::vector<Column> columns;  // ours in each variant, then the peers
   std::vector<Row> rows;
   FloorFigures floors{};
   bool floors_disturbed = false;  // some of their rounds were
 
-  /// "erlking", "erlking threads" if there are several schedulers, "beam".
+  /// What tells a variant from the others: "", "threads", "threads epoll".
+  std::string name_of(const Variant& variant) const;
+  /// "erlking", "erlking threads" if there are several variants, "beam".
   std::string name_of(Column column) const;
 
   /// The row of that figure, made if there is none.

@@ -9,7 +9,7 @@ namespace erlking::bench {
 namespace {
 
 // What an own bound is a multiple of; `speed_up`: so many times faster than with one worker, at least.
-enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep };
+enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep, echo };
 
 struct Target {
   std::string_view workload, metric;
@@ -51,6 +51,8 @@ constexpr Target kTargets[] = {
     {"timers", "ns_per_timer", 0, 15, 6, 0, Of::none},
     {"timer-accuracy", "p99", 0, 0, 0, 1.5, Of::sleep},
     {"timer-accuracy-spread", "p99", 0, 0, 0, 1.5, Of::sleep},
+    {"tcp-echo", "ns_per_request", 0, 1.4, 1.3, 1, Of::echo},
+    {"tcp-echo", "p99", 0, 0, 0, 1.3, Of::echo},
     {"idle", "bytes_each", 0, 0, 0, 4'710, Of::unit},
     {"idle", "ns_per_spawn", 0, 0, 0, 2'500, Of::unit},
     {"idle", "percent_cpu", 0, 0, 0, 1, Of::unit},
@@ -93,6 +95,11 @@ Base base_of(const Board& board, const Row& row, Of of) {
       return {board.ours("call", row.which.workers, "ns_per_call"), "call"};
     case Of::sleep:
       return {floor(Floor::sleep_p99), "clock_nanosleep"};
+    case Of::echo:
+      if (row.metric == "p99") {
+        return {floor(row.which.workers == 1 ? Floor::echo_apart_p99 : Floor::echo_together_p99), "bare epoll"};
+      }
+      return {floor(row.which.workers == 1 ? Floor::echo_apart : Floor::echo_together), "bare epoll"};
     case Of::speed_up:
       return {board.ours(row.which.workload->name, 1, row.metric), "one worker"};
     // Above 10k messages a second there is hardly time to fall asleep: the quicker of the two stands for them.

@@ -123,6 +123,13 @@ constexpr Workload kWorkloads[] = {
      "the same, armed one after the other over 10 ms",
      Place::natural,
      {10'000, 10'000, 10'000}},
+    {"tcp-echo",
+     "",
+     "an echo server with 100 connections, each with a request of 64 bytes under way, made by a load that polls "
+     "without "
+     "a pause; with one worker the server has a core and the load another, with more they share both",
+     Place::natural,
+     {80'000, 80'000, 80'000}},
     {"idle",
      "",
      "1,000,000 processes that wait for ever: memory and time of each, and what CPU they use in 5 s; needs 5 GB",
@@ -205,19 +212,20 @@ std::string title(const Case& which) {
   return fmt::format("{} {}/s {}", which.workload->name, rate_text(which.rate), which.busy ? "busy" : "parked");
 }
 
+double percentile(const std::vector<std::int64_t>& times, std::size_t per_mille) noexcept {
+  return static_cast<double>(times[(times.size() * per_mille + 999) / 1000 - 1]);  // the peers' rule
+}
+
 std::vector<Figure> percentiles(const Case& which, std::vector<std::int64_t>& times) {
   std::sort(times.begin(), times.end());
-  const auto at = [&](std::size_t per_mille) {
-    return static_cast<double>(times[(times.size() * per_mille + 999) / 1000 - 1]);  // the peers' rule
-  };
   std::vector<double> curve;
   for (std::size_t beyond = times.size();; beyond /= 2) {
     curve.push_back(static_cast<double>(times[std::max<std::size_t>(1, times.size() - beyond) - 1]));
     if (beyond == 0) break;
   }
-  return {{metric_name(which, "p50"), at(500), std::move(curve)},
-          {metric_name(which, "p99"), at(990)},
-          {metric_name(which, "p99.9"), at(999)},
+  return {{metric_name(which, "p50"), percentile(times, 500), std::move(curve)},
+          {metric_name(which, "p99"), percentile(times, 990)},
+          {metric_name(which, "p99.9"), percentile(times, 999)},
           {metric_name(which, "max"), static_cast<double>(times.back())}};
 }
 

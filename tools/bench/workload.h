@@ -34,6 +34,8 @@ struct Workload {
   bool once = false;  ///< large: run once and not warmed up, in a runtime or peer of its own, and only if named
 
   bool is_latency() const noexcept { return name == "latency"; }
+  /// Ours does input and output, and depends on the driver.
+  bool uses_io() const noexcept { return name == "tcp-echo"; }
   bool needs_two() const noexcept { return place != Place::natural; }
 };
 
@@ -89,6 +91,8 @@ struct Failure {
 };
 using Result = std::expected<Outcome, Failure>;
 
+/// The time that so many in 1,000 of `times` (sorted, not empty) did not exceed.
+double percentile(const std::vector<std::int64_t>& times, std::size_t per_mille) noexcept;
 /// The four figures of what is late. Sorts `times` (nanoseconds, not empty).
 std::vector<Figure> percentiles(const Case& which, std::vector<std::int64_t>& times);
 

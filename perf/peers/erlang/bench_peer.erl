@@ -36,6 +36,8 @@
 -define(QUEUED, 8).
 -define(TIMER_MS, 10).
 -define(CALL_LIMIT_MS, 5000).
+%% echo: how long a server waits for a request.
+-define(READ_LIMIT_MS, 3600000).
 %% latency: time between set-up and the first message.
 -define(LEAD_NS, 2000000).
 
@@ -117,6 +119,8 @@ workload("timer-accuracy") -> fun(N, _) -> timer_accuracy(N, 0) end;
 workload("timer-accuracy-spread") -> fun(N, _) -> timer_accuracy(N, ?TIMER_MS * 1000000) end;
 workload("idle")           -> fun(N, Options) -> idle(N, Options, "ns_per_spawn", fun spawn_idle/1) end;
 workload("idle-servers")   -> fun(N, Options) -> idle(N, Options, "ns_per_start", fun start_idle/1) end;
+workload("serve")          -> fun(_, Options) -> serve_echo(option("kind", Options, "")) end;
+workload("stop")           -> fun(_, _) -> stop_echo() end;
 workload(_)                -> throw(unknown).
 
 parse([Count | Rest]) ->
@@ -767,6 +771,77 @@ arm(K, N, SpreadNs, T0, Times, Noted) ->
                     arm(K, N, SpreadNs, T0, Times, Noted + 1)
             after 0 -> arm(K, N, SpreadNs, T0, Times, Noted)
             end
+    end.
+
+%%% ---------------------------------------------------------------------- echo
+
+%% A server that sends back what comes, a process for each connection, until stop/0:
+%% passive, {active, once}, or {active, 100}.
+serve_echo(Kind) ->
+    lists:member(Kind, ["passive", "once", "hundred"]) orelse throw("unsupported kind"),
+    whereis(echo_server) =:= undefined orelse throw("failed: it serves already"),
+    Me = self(),
+    spawn(fun() ->
+                  register(echo_server, self()),
+                  process_flag(trap_exit, true),
+                  {ok, Listener} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}, {nodelay, true},
+                                                      {backlog, 1024}, {send_timeout, ?CALL_LIMIT_MS}]),
+                  spawn_link(fun() -> accept_echo(Listener, Kind) end),
+                  {ok, Port} = inet:port(Listener),
+                  Me ! {port, Port},
+                  receive stop -> gen_tcp:close(Listener) end
+          end),
+    receive {port, Port} -> [{"port", Port}]
+    after ?CALL_LIMIT_MS -> throw("failed: no port")
+    end.
+
+stop_echo() ->
+    case whereis(echo_server) of
+        undefined -> throw("failed: it does not serve");
+        Server ->
+            Monitor = monitor(process, Server),
+            Server ! stop,
+            receive {'DOWN', Monitor, process, Server, _} -> [{"stopped", 1}] end
+    end.
+
+accept_echo(Listener, Kind) ->
+    case gen_tcp:accept(Listener) of
+        {ok, Socket} ->
+            Pid = spawn(fun() ->
+                                receive yours -> echo(Kind, Socket) end
+                        end),
+            ok = gen_tcp:controlling_process(Socket, Pid),
+            Pid ! yours,
+            accept_echo(Listener, Kind);
+        {error, _} -> ok
+    end.
+
+echo("passive", Socket) -> echo_passive(Socket);
+echo("once", Socket)    -> echo_once(Socket);
+echo("hundred", Socket) ->
+    ok = inet:setopts(Socket, [{active, 100}]),
+    echo_hundred(Socket).
+
+echo_passive(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?READ_LIMIT_MS) of
+        {ok, Data} -> ok = gen_tcp:send(Socket, Data), echo_passive(Socket);
+        {error, _} -> gen_tcp:close(Socket)
+    end.
+
+echo_once(Socket) ->
+    ok = inet:setopts(Socket, [{active, once}]),
+    receive
+        {tcp, Socket, Data} -> ok = gen_tcp:send(Socket, Data), echo_once(Socket);
+        {tcp_closed, Socket} -> ok
+    after ?READ_LIMIT_MS -> gen_tcp:close(Socket)
+    end.
+
+echo_hundred(Socket) ->
+    receive
+        {tcp, Socket, Data} -> ok = gen_tcp:send(Socket, Data), echo_hundred(Socket);
+        {tcp_passive, Socket} -> ok = inet:setopts(Socket, [{active, 100}]), echo_hundred(Socket);
+        {tcp_closed, Socket} -> ok
+    after ?READ_LIMIT_MS -> gen_tcp:close(Socket)
     end.
 
 %%% ---------------------------------------------------------------------- idle

@@ -12,6 +12,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"sort"
@@ -35,12 +36,67 @@ const (
 	workers     = 16 // compute: and requests each of them has at most
 	queued      = 8
 	timerLength = 10 * time.Millisecond
+	readLimit   = time.Hour // of an echo server
 )
 
 var epoch = time.Now()
 
 // now is the monotonic clock in ns (time.Since takes the short path: no wall clock).
 func now() int64 { return int64(time.Since(epoch)) }
+
+// echo is the server that runs, if any.
+var echo net.Listener
+
+// serveEcho starts a server that sends back what it reads: a goroutine for each connection.
+func serveEcho(_ int, o options) (string, error) {
+	if o["kind"] != "blocking" {
+		return "", problem("unsupported kind")
+	}
+	if echo != nil {
+		return "", problem("failed: it serves already")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", problem("failed: " + err.Error())
+	}
+	echo = listener
+	go func() {
+		for {
+			peer, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go echoAll(peer)
+		}
+	}()
+	return fmt.Sprintf("port=%d", listener.Addr().(*net.TCPAddr).Port), nil
+}
+
+// echoAll sends back what it reads, with the limits ours has.
+func echoAll(peer net.Conn) {
+	defer peer.Close()
+	buffer := make([]byte, 1024)
+	for {
+		peer.SetReadDeadline(time.Now().Add(readLimit))
+		n, err := peer.Read(buffer)
+		if err != nil {
+			return
+		}
+		peer.SetWriteDeadline(time.Now().Add(callLimit))
+		if _, err = peer.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func stopEcho(int, options) (string, error) {
+	if echo == nil {
+		return "", problem("failed: it does not serve")
+	}
+	echo.Close()
+	echo = nil
+	return "stopped=1", nil
+}
 
 type problem string
 
@@ -83,6 +139,8 @@ var workloads = map[string]workload{
 	"timer-accuracy":        func(n int, _ options) (string, error) { return timerAccuracy(n, 0), nil },
 	"timer-accuracy-spread": func(n int, _ options) (string, error) { return timerAccuracy(n, timerLength), nil },
 	"idle":                  idle,
+	"serve":                 serveEcho,
+	"stop":                  stopEcho,
 }
 
 func main() {
