@@ -51,11 +51,14 @@ const std::vector<std::string> kWorkloads = {"latency",
                                              "timer-accuracy",
                                              "timer-accuracy-spread",
                                              "tcp-echo",
+                                             "file-read",
+                                             "file-read-direct",
                                              "idle",
                                              "idle-handlers",
-                                             "idle-servers"};
+                                             "idle-servers",
+                                             "idle-connections"};
 // Measured only if named, and once.
-const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers"};
+const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers", "idle-connections"};
 // Nothing to measure with one worker.
 const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart", "behind"};
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
@@ -340,7 +343,8 @@ TEST(BenchCli, BeamRunsBesideUs) {
 
 // What one of them cannot do is no failure, and has no row of its.
 void expect_rows_beside(const std::string& peer, const std::set<std::string>& cannot) {
-  const Words all = {"bench", "all", "idle", "idle-handlers", "idle-servers", "--csv", "--workers", "2", "--vs", peer};
+  const Words all = {"bench", "all",  "idle", "idle-handlers", "idle-servers", "idle-connections", "--csv", "--workers",
+                     "2",     "--vs", peer};
   const Ended ended = run(all + kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::set<std::string> ran;
@@ -352,13 +356,13 @@ void expect_rows_beside(const std::string& peer, const std::set<std::string>& ca
 
 TEST(BenchCli, BeamDoesWhatItCan) {
   if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
-  expect_rows_beside("beam", {"idle-handlers"});
+  expect_rows_beside("beam", {"idle-handlers", "file-read", "file-read-direct"});
 }
 
 TEST(BenchCli, GoDoesWhatItCan) {
   if (!on_path("go")) GTEST_SKIP() << "no Go here";
   expect_rows_beside("go", {"fanin-apart", "monitors", "restart", "sup-start", "sup-simple-100k", "pg-join",
-                            "selective", "idle-handlers", "idle-servers"});
+                            "selective", "idle-handlers", "idle-servers", "file-read", "file-read-direct"});
 }
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {

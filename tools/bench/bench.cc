@@ -9,6 +9,7 @@
 #include "tools/bench/machine.h"
 #include "tools/bench/ours.h"
 #include "tools/bench/peer.h"
+#include "tools/bench/read_file.h"
 #include "tools/bench/report.h"
 #include <erlking/erlking.h>
 
@@ -22,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <unistd.h>
 
 namespace erlking::bench {
@@ -32,7 +34,9 @@ constexpr double kWarmUp = 0.1;   // of a run's operations
 constexpr unsigned kRepeats = 3;  // of a disturbed run
 // With `threads` a hop is a futex wake: so many times fewer operations, that a run takes about as long.
 constexpr std::uint64_t kThreadsAreSlower = 100, kAtLeast = 1'000;
-constexpr double kFloorRequests = 80'000;
+constexpr double kFloorRequests = 80'000, kFloorReads = 400'000;
+constexpr std::uint64_t kOtherDescriptors = 200;
+constexpr Duration kConnectionsRest = std::chrono::seconds(2);
 constexpr base::Nanos kFloorLimit = 60'000'000'000;
 constexpr double kSeriousScale = 0.1;  // below it figures are not worth a neighbour's trouble
 
@@ -73,7 +77,7 @@ class Bench {
 
   int run() {
     // Before any thread of ours: peers are forked.
-    if (!start_sockets()) return 1;  // first: these would hold on to what they inherit of the peers
+    if (!start_io()) return 1;  // first: these would hold on to what they inherit of the peers
     if (!start_peers()) return 2;
     plan();
     std::optional<RaisedPriority> priority;
@@ -110,9 +114,18 @@ class Bench {
     return true;
   }
 
-  // Children, as the peers are.
-  bool start_sockets() {
-    if (std::ranges::none_of(options_.workloads, [](const Workload* each) { return each->uses_io(); })) return true;
+  // What input and output need beside the contenders; children, as the peers are.
+  bool start_io() {
+    const auto any = [this](bool (Workload::*of)() const noexcept) {
+      return std::ranges::any_of(options_.workloads, [of](const Workload* each) { return (each->*of)(); });
+    };
+    if (any(&Workload::reads_files)) {
+      auto file = ReadFile::make();
+      if (!file) return complain(file.error());
+      file_ = std::move(*file);
+    }
+    if (!any(&Workload::uses_sockets)) return true;
+    descriptors_ = raise_descriptors();
     auto load = Load::start();
     if (!load) return complain(load.error());
     auto bare = BareEcho::start();
@@ -242,7 +255,12 @@ class Bench {
     bool disturbed = false;
     const auto measured = [&] { return std::optional(measure_floors(std::min(1.0, options_.scale), wanted)); };
     FloorFigures floors = *undisturbed(measured, kRepeats, disturbed);
-    if (bare_ != nullptr) echo_floors(floors);
+    if (echoes()) echo_floors(floors);
+    if (file_ != nullptr) {
+      const std::vector<int> cpus = sched::allowed_cpus();
+      const auto n = static_cast<std::uint64_t>(kFloorReads * std::min(1.0, options_.scale));
+      floors[static_cast<std::size_t>(Floor::fio_read)] = file_->fio(n, cpus.empty() ? 0 : cpus[0]);
+    }
     board_.floors_disturbed = board_.floors_disturbed || disturbed;
     return floors;
   }
@@ -269,6 +287,26 @@ class Bench {
                    which.workers == 1 ? "apart" : "together"};
   }
 
+  // A server of `process` with so many connections, or as many as there may be descriptors, that rest.
+  Result idle_connections(pid_t process, std::uint16_t port, std::uint64_t n, base::Nanos limit) {
+    if (descriptors_ < n + kOtherDescriptors) {
+      if (descriptors_ <= kOtherDescriptors) return std::unexpected(Failure{"too few descriptors allowed", true});
+      n = descriptors_ - kOtherDescriptors;
+      fmt::print(stderr, "erlking bench: idle-connections: {} of them, for the limit of descriptors is {}\n", n,
+                 descriptors_);
+    }
+    const double before = resident_bytes(process);
+    if (const auto opened = load_->open(port, static_cast<std::uint32_t>(n), limit); !opened) {
+      return std::unexpected(Failure{opened.error()});
+    }
+    const CpuTime used(process);
+    std::this_thread::sleep_for(kConnectionsRest);
+    const double cpu = 100 * used.ns() / static_cast<double>(base::to_nanos(kConnectionsRest));
+    const double bytes = (resident_bytes(process) - before) / static_cast<double>(n);
+    load_->close();
+    return Outcome{{{"bytes_each", bytes}, {"percent_cpu", cpu}}, "natural"};
+  }
+
   // The quickest of what the peer can be made to do.
   Result best_echo(const Case& which, Contender contender, Peer& peer, std::uint64_t n, base::Nanos limit) {
     const std::vector<std::string_view> kinds = echo_kinds(contender);
@@ -283,6 +321,10 @@ class Bench {
       if (!best || result->figures[0].value < best->figures[0].value) best = std::move(result);
     }
     return best;
+  }
+
+  bool echoes() const {
+    return std::ranges::any_of(options_.workloads, [](const Workload* each) { return each->name == "tcp-echo"; });
   }
 
   void echo_floors(FloorFigures& floors) {
@@ -333,6 +375,15 @@ class Bench {
       if (!server) return std::unexpected(Failure{server.error()});
       return echo(job.which, ::getpid(), (*server)->port(), n, base::to_nanos(limit));
     }
+    if (job.which.workload->name == "idle-connections") {
+      Runtime own(options_for(job));
+      const auto server = EchoServer::start(own);
+      if (!server) return std::unexpected(Failure{server.error()});
+      return idle_connections(::getpid(), (*server)->port(), n, base::to_nanos(limit));
+    }
+    if (job.which.workload->reads_files()) {
+      return run_file_read(runtime(job), job.which, n, file_->path(), ReadFile::kBytes, limit);
+    }
     if (job.which.workload->once) return run_idle(job.which, options_for(job), n, rest_of(n), limit);
     return bench::run_ours(runtime(job), job.which, n, limit);
   }
@@ -341,6 +392,11 @@ class Bench {
     if (n == 0) return std::unexpected(Failure{"unsupported", true});
     const Key key{job.column.contender, job.which.workers};
     const auto& peer = job.which.workload->once ? fresh_.at({job.which.workload, key}) : peers_.at(key);
+    if (job.which.workload->name == "idle-connections") {
+      const auto port = peer->serve(echo_kinds(key.first).front(), limit);
+      if (!port) return std::unexpected(port.error());
+      return idle_connections(peer->pid(), *port, n, limit);
+    }
     if (job.which.workload->name == "tcp-echo") return best_echo(job.which, job.column.contender, *peer, n, limit);
     return peer->run(job.which, n, limit);
   }
@@ -401,6 +457,8 @@ class Bench {
   const BenchOptions& options_;
   std::map<Key, std::unique_ptr<Peer>> peers_;
   std::map<FreshKey, std::unique_ptr<Peer>> fresh_;
+  std::unique_ptr<ReadFile> file_;  // where a workload wants it
+  std::uint64_t descriptors_ = 0;
   std::unique_ptr<Load> load_;  // both only where a workload wants them
   std::unique_ptr<BareEcho> bare_;
   std::vector<pid_t> pids_;

@@ -217,6 +217,8 @@ std::string_view describe(Floor floor) noexcept {
       return "bare epoll echo, on the load's cores, a request";
     case Floor::echo_together_p99:
       return "bare epoll echo, on the load's cores, answered after, p99";
+    case Floor::fio_read:
+      return "fio, io_uring, a random read of 4 KiB from memory, depth 128";
   }
   return "";
 }

@@ -24,8 +24,9 @@ enum class Floor : std::size_t {
   echo_apart_p99,
   echo_together,  ///< the same, as in tcp-echo with more
   echo_together_p99,
+  fio_read,  ///< fio's io_uring engine: a read of file-read, on one CPU
 };
-inline constexpr std::size_t kFloors = 15;
+inline constexpr std::size_t kFloors = 16;
 std::string_view describe(Floor floor) noexcept;
 
 /// One round's figures; NaN where this machine has but one CPU to offer, or it was not asked for.

@@ -16,6 +16,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -128,6 +129,24 @@ CpuTime::CpuTime(pid_t process) noexcept : known_(::clock_getcpuclockid(process,
 
 double CpuTime::ns() const noexcept {
   return known_ ? static_cast<double>(cpu_ns(clock_) - began_) : std::numeric_limits<double>::quiet_NaN();
+}
+
+double resident_bytes(pid_t process) {
+  std::ifstream in(fmt::format("/proc/{}/status", process));
+  double bytes = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmRSS:") || line.starts_with("VmPTE:"))
+      bytes += 1024 * std::strtod(line.c_str() + 6, nullptr);
+  }
+  return bytes;
+}
+
+std::uint64_t raise_descriptors() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
 RaisedPriority::RaisedPriority() {

@@ -47,6 +47,12 @@ class CpuTime {
   std::int64_t began_ = 0;
 };
 
+/// Resident memory of a process, its page tables included; what the kernel keeps for it, such as sockets, is not.
+double resident_bytes(pid_t process);
+
+/// How many descriptors this process, and those it starts from now on, may have: raised as far as it may be.
+std::uint64_t raise_descriptors() noexcept;
+
 /// While it lives, this session's scheduling group has nice level -20, where that is permitted: otherwise the kernel
 /// divides the CPUs between sessions, however niced their processes are. One at a time; also undone by undo_all().
 class RaisedPriority {

@@ -86,6 +86,12 @@ Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration l
   return std::unexpected(Failure{"unsupported", true});
 }
 
+Result run_file_read(Runtime& runtime, const Case& which, std::uint64_t n, const std::string& path, std::uint64_t bytes,
+                     Duration limit) {
+  const bool direct = which.workload->name == "file-read-direct";
+  return run_in(runtime, false, limit, [=] { return file_reading(n, path, bytes, direct); });
+}
+
 Result run_idle(const Case& which, Options options, std::uint64_t n, Duration rest, Duration limit) {
   constexpr std::uint64_t kMore = 1'024;  // than the idle ones
   options.max_processes = static_cast<std::uint32_t>(std::max<std::uint64_t>(options.max_processes, n + kMore));

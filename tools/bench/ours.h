@@ -19,6 +19,10 @@ Result run_ours(Runtime& runtime, const Case& which, std::uint64_t n, Duration l
 /// that wait for at least `rest`.
 Result run_idle(const Case& which, Options options, std::uint64_t n, Duration rest, Duration limit);
 
+/// The workloads `file-read` and `file-read-direct`, of the file at `path` of so many bytes.
+Result run_file_read(Runtime& runtime, const Case& which, std::uint64_t n, const std::string& path, std::uint64_t bytes,
+                     Duration limit);
+
 /// An echo server in `runtime`, as long as it lives: a process that listens and one for each connection, which reads
 /// and writes with limits. On no process.
 class EchoServer {

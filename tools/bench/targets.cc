@@ -9,7 +9,7 @@ namespace erlking::bench {
 namespace {
 
 // What an own bound is a multiple of; `speed_up`: so many times faster than with one worker, at least.
-enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep, echo };
+enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep, echo, fio };
 
 struct Target {
   std::string_view workload, metric;
@@ -53,6 +53,9 @@ constexpr Target kTargets[] = {
     {"timer-accuracy-spread", "p99", 0, 0, 0, 1.5, Of::sleep},
     {"tcp-echo", "ns_per_request", 0, 1.4, 1.3, 1, Of::echo},
     {"tcp-echo", "p99", 0, 0, 0, 1.3, Of::echo},
+    {"file-read", "ns_per_read", 1, 0, 0, 1 / 0.95, Of::fio},
+    {"idle-connections", "bytes_each", 0, 0, 0, 6'144, Of::unit},
+    {"idle-connections", "percent_cpu", 0, 0, 0, 1, Of::unit},
     {"idle", "bytes_each", 0, 0, 0, 4'710, Of::unit},
     {"idle", "ns_per_spawn", 0, 0, 0, 2'500, Of::unit},
     {"idle", "percent_cpu", 0, 0, 0, 1, Of::unit},
@@ -100,6 +103,8 @@ Base base_of(const Board& board, const Row& row, Of of) {
         return {floor(row.which.workers == 1 ? Floor::echo_apart_p99 : Floor::echo_together_p99), "bare epoll"};
       }
       return {floor(row.which.workers == 1 ? Floor::echo_apart : Floor::echo_together), "bare epoll"};
+    case Of::fio:
+      return {floor(Floor::fio_read), "fio"};
     case Of::speed_up:
       return {board.ours(row.which.workload->name, 1, row.metric), "one worker"};
     // Above 10k messages a second there is hardly time to fall asleep: the quicker of the two stands for them.
@@ -135,7 +140,7 @@ void judge_own(std::string& text, const Board& board, const Row& row, const Targ
   const double most = target.own * base.value;
   const std::string bound = target.of == Of::unit
                                 ? fmt::format("≤ {}", text_of(most, row.unit()))
-                                : fmt::format("≤ {} {} ({})", target.own, base.name, text_of(most, row.unit()));
+                                : fmt::format("≤ {:.3g} {} ({})", target.own, base.name, text_of(most, row.unit()));
   append(text, ours <= most ? bound + " met" : fmt::format("{} missed: {}", bound, text_of(ours, row.unit())));
 }
 

@@ -130,6 +130,12 @@ constexpr Workload kWorkloads[] = {
      "a pause; with one worker the server has a core and the load another, with more they share both",
      Place::natural,
      {80'000, 80'000, 80'000}},
+    {"file-read",
+     "ns_per_read",
+     "128 processes read 4 KiB at a time, at random, of a file of 64 MiB that the system has in memory",
+     Place::natural,
+     {400'000, 0, 0}},
+    {"file-read-direct", "ns_per_read", "the same, past the system's memory", Place::natural, {10'000, 0, 0}},
     {"idle",
      "",
      "1,000,000 processes that wait for ever: memory and time of each, and what CPU they use in 5 s; needs 5 GB",
@@ -147,6 +153,14 @@ constexpr Workload kWorkloads[] = {
      "1,000,000 servers with a state of 40 bytes, each start waited for: memory, time and CPU as of idle",
      Place::natural,
      {1'000'000, 1'000'000, 0},
+     true},
+    {"idle-connections",
+     "",
+     "an echo server holds 10,000 connections, each after its first request: memory of each, less what the kernel "
+     "keeps, "
+     "and what CPU they use while they rest",
+     Place::natural,
+     {10'000, 10'000, 10'000},
      true},
 };
 

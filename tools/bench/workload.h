@@ -35,7 +35,9 @@ struct Workload {
 
   bool is_latency() const noexcept { return name == "latency"; }
   /// Ours does input and output, and depends on the driver.
-  bool uses_io() const noexcept { return name == "tcp-echo"; }
+  bool uses_io() const noexcept { return uses_sockets() || reads_files(); }
+  bool uses_sockets() const noexcept { return name == "tcp-echo" || name == "idle-connections"; }
+  bool reads_files() const noexcept { return name.starts_with("file-read"); }
   bool needs_two() const noexcept { return place != Place::natural; }
 };
 

@@ -1,11 +1,11 @@
 // Programs whose processes live and end.
+#include "tools/bench/machine.h"
 #include "tools/bench/ours/program.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <string>
+#include <unistd.h>
 
 namespace erlking::bench {
 
@@ -70,15 +70,7 @@ AtRest watch_rest(const IdleRun& run, Duration rest) {
 
 }  // namespace
 
-double resident_bytes() {
-  std::ifstream in("/proc/self/status");
-  double bytes = 0;
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("VmRSS:") || line.starts_with("VmPTE:"))
-      bytes += 1024 * std::strtod(line.c_str() + 6, nullptr);
-  }
-  return bytes;
-}
+double resident_bytes() { return resident_bytes(::getpid()); }
 
 // As the peers do it: each child counts itself on one atomic, and who completes the batch sends the one message.
 Outcome spawning(std::uint64_t n) {

@@ -99,6 +99,8 @@ Outcome behind(const Case& which, std::uint64_t n);
 Outcome timers(std::uint64_t n);
 Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread);
 
+Outcome file_reading(std::uint64_t n, const std::string& path, std::uint64_t bytes, bool direct);
+
 // Resident memory of this program, its page tables included.
 double resident_bytes();
 // What an idle run needs that outlives its runtime, and has its memory before that is measured.
