@@ -6,9 +6,7 @@
 //       without an operation, and disregarded.
 //   E3  A closed descriptor leaves the set by itself, and its number may come back: so a MOD that finds nothing becomes
 //       an ADD, and the reverse.
-//   E4  What is said to be drained is not tried before it is ready, or given up: it is armed, and if there is something
-//       after all that is an event at once. uring does not ask: a vain try costs it less than what would avoid one.
-// Cost of a wait: one epoll_ctl, a share of an epoll_wait, and the call once more, or for the first time (E4).
+// Cost of a wait: one epoll_ctl, a share of an epoll_wait, and the call once more.
 #include "io/driver.h"
 #include "io/syscalls.h"
 #include "io/wake_fd.h"
@@ -45,7 +43,7 @@ class EpollDriver final : public Driver {
   bool does_files() const noexcept override { return false; }  // a file is always ready, and then waits
 
   bool attempt(Operation& operation) noexcept override {
-    if (operation.code > Code::read_at || operation.drained) return false;  // E4
+    if (operation.code > Code::read_at) return false;
     operation.result = operation.code == Code::read_at ? read_cached(operation) : call(operation);
     return operation.result != -EAGAIN;
   }
@@ -66,7 +64,7 @@ class EpollDriver final : public Driver {
   void begin() noexcept {
     take_requests();
     while (Operation* const operation = take_from_batch()) {
-      const std::int32_t result = operation->drained ? -EAGAIN : call(*operation);  // E4
+      const std::int32_t result = call(*operation);
       if (result != -EAGAIN) {
         end(*operation, result);
       } else {
@@ -75,9 +73,10 @@ class EpollDriver final : public Driver {
     }
     while (Operation* const operation = next_to_cancel()) {
       if (!operation->done.load(base::relaxed)) {  // relaxed: only this thread stores it
-        const std::int32_t result = operation->drained ? call(*operation) : -EAGAIN;  // E4
-        finish_waiting(place_of(watches_[static_cast<std::size_t>(operation->fd)], *operation),
-                       result != -EAGAIN ? result : -ECANCELED);
+        Operation*& place = place_of(watches_[static_cast<std::size_t>(operation->fd)], *operation);
+        place = nullptr;
+        --waiting_;
+        end(*operation, -ECANCELED);
       }
       cancel_seen(*operation);
     }

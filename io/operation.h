@@ -56,9 +56,6 @@ struct Operation {
   std::uint32_t flags = 0;
   std::uint64_t offset = 0;
 
-  /// Of recv, a hint: the last one took all there was, so that a try now would be in vain.
-  bool drained = false;
-
   /// Told when the operation is done, and when a cancellation has been seen; any thread.
   void (*wake)(void* waiter) noexcept = nullptr;
   void* waiter = nullptr;

@@ -78,10 +78,8 @@ std::expected<std::size_t, IoError> Stream::receive_below(char* into, std::size_
                                                           std::string_view operation) {
   if (!is_open()) return failure(EBADF, operation);
   Operation take(kind_ == Kind::socket ? Code::recv : Code::read, fd_.get(), into, std::min(n, kMostAtOnce));
-  take.drained = drained_;
   const std::int32_t got = detail::perform(take, bound);
   if (got < 0) return failure(reason_of(got), operation);
-  drained_ = kind_ == Kind::socket && static_cast<std::size_t>(got) < n;
   return static_cast<std::size_t>(got);
 }
 

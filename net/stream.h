@@ -126,7 +126,6 @@ class Stream {
 
   detail::Fd fd_;
   Kind kind_ = Kind::socket;
-  bool drained_ = false;  // of a socket: the last read took all there was
   detail::ReadBuffer buffer_;
   std::unique_ptr<detail::Layer> layer_;
 };

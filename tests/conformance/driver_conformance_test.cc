@@ -132,30 +132,6 @@ TEST_P(DriverTest, WhatComesLaterIsWaitedFor) {
   EXPECT_EQ(outcome(end), 0);
 }
 
-TEST_P(DriverTest, WhatIsSaidToBeDrainedAndIsNotIsReadAllTheSame) {
-  const Ends ends(non_blocking_);
-  char got[8];
-  const auto drained = [&](Job& recv) -> Job& {
-    recv.operation.drained = true;
-    return recv;
-  };
-  ASSERT_EQ(::write(ends.there, "abc", 3), 3);
-  Job there(Code::recv, ends.here, got, sizeof got);
-  EXPECT_EQ(outcome(drained(there)), 3);
-  ASSERT_EQ(::write(ends.there, "defg", 4), 4);
-  Job given_up(Code::recv, ends.here, got, sizeof got);
-  driver_->start(drained(given_up).operation);
-  EXPECT_EQ(cancelled(given_up), 4);
-  Job nothing(Code::recv, ends.here, got, sizeof got);
-  driver_->start(drained(nothing).operation);
-  EXPECT_EQ(cancelled(nothing), -ECANCELED);
-  ASSERT_EQ(::write(ends.there, "h", 1), 1);
-  ASSERT_EQ(::shutdown(ends.there, SHUT_WR), 0);
-  Job last(Code::recv, ends.here, got, sizeof got), end(Code::recv, ends.here, got, sizeof got);
-  EXPECT_EQ(outcome(drained(last)), 1);
-  EXPECT_EQ(outcome(drained(end)), 0);
-}
-
 TEST_P(DriverTest, AThousandWaitAtOnceAndEachIsDoneOnce) {
   constexpr unsigned kMany = 1000;
   std::deque<Ends> ends;

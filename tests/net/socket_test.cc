@@ -271,18 +271,6 @@ TEST_P(SocketTest, AReadThatTimesOutLosesNothing) {
   });
 }
 
-TEST_P(SocketTest, AReadWithoutPatienceFindsWhatHasComeAfterTheLastTookAllThereWas) {
-  run([] {
-    auto [here, there] = connected();
-    char got[8];
-    for (const std::string_view bytes : {"a", "bc", "def"}) {
-      ASSERT_TRUE(here.write(bytes, 10s));
-      EXPECT_EQ(there.read(got, 0s), bytes.size());
-    }
-    EXPECT_EQ(failure_of(there.read(got, 0s)), IoFailure::timed_out);
-  });
-}
-
 TEST_P(SocketTest, OfAReadThatEndsAsItTimesOutNothingIsLostOrDoubled) {
   run([] {
     auto [here, there] = connected();
