@@ -6,6 +6,7 @@
 #include "net/pipe.h"               // IWYU pragma: export
 #include "net/readiness.h"          // IWYU pragma: export
 #include "net/resolve.h"            // IWYU pragma: export
+#include "net/signals.h"            // IWYU pragma: export
 #include "net/socket.h"             // IWYU pragma: export
 #include "net/subprocess.h"         // IWYU pragma: export
 #include "net/tls.h"                // IWYU pragma: export

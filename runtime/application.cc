@@ -3,6 +3,7 @@
 // thread waits for either the application's end or a signal; whoever comes says so by one eventfd, which a signal
 // handler may write to.
 #include "base/log.h"
+#include "runtime/os_signal.h"
 #include "runtime/runtime.h"
 
 #include <fmt/format.h>
@@ -58,8 +59,7 @@ std::atomic<const Bell*> signal_bell{nullptr};
 std::atomic<int> signal_number{0};  // the first that came
 std::atomic<bool> signals_awaited{false};
 
-void on_signal(int number) {
-  const int saved = errno;
+void on_signal(int number, std::intptr_t) noexcept {
   int none = 0;
   if (signal_number.compare_exchange_strong(none, number)) {
     signal_bell.load()->ring();
@@ -67,7 +67,6 @@ void on_signal(int number) {
     std::signal(number, SIG_DFL);
     std::raise(number);
   }
-  errno = saved;
 }
 
 // SIGTERM and SIGINT ring the bell while this lives.
@@ -80,15 +79,16 @@ class SignalScope {
     if (signal_bell.load() == nullptr) signal_bell.store(new Bell);
     bell().hush();
     signal_number.store(0);
-    struct sigaction action {};
-    action.sa_handler = &on_signal;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, &term_before_);
-    sigaction(SIGINT, &action, &int_before_);
+    using Hook = detail::OsSignalHook;
+    auto hook = Hook::add(Hook::bit(SIGTERM) | Hook::bit(SIGINT), &on_signal, 0);
+    if (!hook) {
+      signals_awaited.store(false);
+      throw std::runtime_error("erlking: too many subscriptions to signals");
+    }
+    hook_.emplace(std::move(*hook));
   }
   ~SignalScope() {
-    sigaction(SIGTERM, &term_before_, nullptr);
-    sigaction(SIGINT, &int_before_, nullptr);
+    hook_.reset();
     signals_awaited.store(false);
   }
   SignalScope(const SignalScope&) = delete;
@@ -98,8 +98,7 @@ class SignalScope {
   int number() const noexcept { return signal_number.load(); }
 
  private:
-  struct sigaction term_before_ {};
-  struct sigaction int_before_ {};
+  std::optional<detail::OsSignalHook> hook_;
 };
 
 // What the application and who runs it share; it outlives a runtime that could not stop.
