@@ -3,6 +3,7 @@
 
 #include "gc/gc.h"                  // IWYU pragma: export
 #include "net/file.h"               // IWYU pragma: export
+#include "net/give.h"               // IWYU pragma: export
 #include "net/pipe.h"               // IWYU pragma: export
 #include "net/readiness.h"          // IWYU pragma: export
 #include "net/resolve.h"            // IWYU pragma: export

@@ -25,6 +25,8 @@ enum class Side : std::uint8_t {
   both,
 };
 
+class File;
+
 namespace detail {
 class Connector;
 }  // namespace detail
@@ -44,6 +46,12 @@ class Socket final : public Stream {
   std::expected<void, IoError> write(std::initializer_list<std::string_view> parts, Bound bound) {
     return write(std::span(parts.begin(), parts.size()), bound);
   }  ///< The same.
+
+  /// Writes `count` bytes of a file, from byte `offset` on, by the system alone (sendfile): they are not copied to this
+  /// program. Failing, `transferred` says how many went before: as write(), and end_of_stream: the file is shorter.
+  /// What of it is not in memory is read by a spare thread first. Through TLS it is read and written as ever. The bound
+  /// is for all of it.
+  std::expected<void, IoError> send_file(File& file, std::uint64_t offset, std::uint64_t count, Bound bound);
 
   /// Ends one side, or both.
   std::expected<void, IoError> shutdown(Side side);

@@ -223,7 +223,9 @@ TEST_P(SocketTest, ASocketMovesToAnotherProcessInAMessage) {
     });
     ASSERT_TRUE(here.write("line\nrest", 10s));
     EXPECT_EQ(there.read_until("\n", 100, 10s), "line");
-    EXPECT_EQ(send(other.pid, std::move(there)), Delivery::queued);
+    EXPECT_EQ(give(Pid{}, std::move(there)), Delivery::noproc);
+    EXPECT_TRUE(there.is_open()) << "refused, it is still ours";
+    EXPECT_EQ(give(other.pid, std::move(there)), Delivery::queued);
     EXPECT_FALSE(there.is_open());
     EXPECT_EQ(there.buffered(), 0u);
     char got[16];

@@ -150,6 +150,15 @@ TEST_P(TlsTest, ASecureSocketIsReadAndWrittenAsAnyOther) {
     EXPECT_EQ(socket->read(got, 60s), 3u);
     EXPECT_EQ(std::string_view(got, 3), "456");
     EXPECT_EQ(socket->peer()->port, port);
+
+    const std::string path = "/tmp/ek-tls-test-" + std::to_string(::getpid());
+    auto file = File::open(path, {.write = true, .create = true, .truncate = true}, 60s);
+    ASSERT_TRUE(file && file->write_at(0, "not this, from a file\n", 60s));
+    ::unlink(path.c_str());
+    EXPECT_EQ(socket->read_until("\n", 100, 60s), "");  // of the line before
+    ASSERT_TRUE(socket->send_file(*file, 10, 12, 60s));
+    EXPECT_EQ(socket->read_until("\n", 100, 60s), "from a file");
+    EXPECT_EQ(socket->send_file(*file, 22, 1, 60s).error().kind, IoFailure::end_of_stream);
   });
 }
 
