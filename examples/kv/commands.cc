@@ -82,9 +82,8 @@ std::optional<std::int64_t> integer(Call& c, std::size_t at) {
 
 // The count of a pop; nothing: an error has been replied.
 std::optional<std::size_t> count_at(Call& c, std::size_t at) {
-  const auto value = integer(c, at);
-  if (!value) return std::nullopt;
-  if (*value >= 0) return static_cast<std::size_t>(*value);
+  const auto value = to_integer(c.argv[at]);
+  if (value && *value >= 0) return static_cast<std::size_t>(*value);
   add_error(c.out, error::kPositive);
   return std::nullopt;
 }

@@ -81,6 +81,7 @@ class Connection {
   std::shared_ptr<Pipeline> pipeline_;
   Parser parser_;
   std::vector<Pid> parts_;
+  std::size_t under_way_ = 0;  // where the arguments of the request under way begin
   bool open_ = true;
   std::uint64_t counted_ = 0;
   // of a subscriber
@@ -107,33 +108,25 @@ bool Connection::read() {
 bool Connection::handle_all() {
   Pipeline& pipeline = *pipeline_;
   for (;;) {
-    const std::size_t first = pipeline.arguments.size();
-    std::size_t partial = 0;  // words of the request under way that have come before
-    if (pipeline.size() == 0) partial = first;
     const auto result = parser_.next(pipeline.bytes, pipeline.arguments);
     if (result == Parser::Result::request) {
-      handle(first - partial);
+      handle(std::exchange(under_way_, pipeline.arguments.size()));
       if (!open_) break;
-      if (pipeline.size() >= kBatch || pipeline.own().size() > 4 * kRead) {
-        if (!flush()) return false;
-        pipeline.arguments.clear();
-      }
-      continue;
-    }
-    if (result == Parser::Result::error) {
+      if (pipeline.size() < kBatch && pipeline.own().size() < 4 * kRead) continue;
+      if (!flush()) return false;
+      pipeline.arguments.clear();
+      under_way_ = 0;
+    } else if (result == Parser::Result::error) {
       add_error(pipeline.own(), "ERR " + parser_.error());
       pipeline.added();
       open_ = false;
       break;
+    } else {  // what has come of the request under way stays
+      if (!flush()) return false;
+      pipeline.bytes.erase(0, parser_.taken());
+      parser_.rebase(pipeline.arguments, std::exchange(under_way_, 0));
+      return true;
     }
-    // The requests before are done with; what has come of the one under way stays.
-    if (!flush()) return false;
-    pipeline.arguments.erase(pipeline.arguments.begin(),
-                             pipeline.arguments.begin() + static_cast<std::ptrdiff_t>(first - partial));
-    const std::size_t taken = parser_.taken();
-    parser_.rebase(pipeline.arguments, 0);
-    pipeline.bytes.erase(0, taken);
-    return true;
   }
   return flush() && open_;
 }
@@ -189,7 +182,7 @@ void Connection::handle_here(const Command& command, std::size_t first, std::siz
     case Here::select: {
       const auto index = to_integer(word(1));
       if (!index) {
-        add_error(out, "ERR invalid DB index");
+        add_error(out, error::kInteger);
       } else {
         *index == 0 ? add_simple(out, "OK") : add_error(out, "ERR DB index is out of range");
       }

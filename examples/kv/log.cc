@@ -304,7 +304,8 @@ void Log::rewrite_if_grown() {
 
 void Log::run() {
   trap_exit(true);
-  for (bool open = true; open;) {
+  std::optional<Reason> end;
+  while (!end) {
     Bound next = forever;
     if (world_->log_error != 0) {
       next = kRetry;
@@ -334,11 +335,16 @@ void Log::run() {
             from.reply(files_.front().number == request.number);
             return true;
           },
-          [&](Exit) { return open = false; }, [](Timeout) { return false; });
+          [&](Exit exit) {
+            end = exit.reason;
+            return false;
+          },
+          [](Timeout) { return false; });
     }
     commit();
   }
   if (world_->settings.sync != Sync::no) sync();
+  exit(*end);
 }
 
 }  // namespace

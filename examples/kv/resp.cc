@@ -1,5 +1,6 @@
 #include "examples/kv/resp.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -41,6 +42,7 @@ char unescaped(char c) noexcept {
 // something follows one at once.
 bool split(char* line, std::size_t begin, std::size_t end, std::vector<Span>& words) {
   std::size_t at = begin;
+  end = std::min(end, begin + ::strnlen(line + begin, end - begin));  // a zero byte ends it
   for (;;) {
     while (at < end && is_blank(line[at])) ++at;
     if (at == end) return true;

@@ -117,8 +117,7 @@ void Store::erase(Entry& entry) {
 }
 
 void Store::clear() {
-  while (dumping_ && dump_some(dumped_, SIZE_MAX)) {
-  }
+  dump_on(SIZE_MAX);
   drain([](std::unique_ptr<Entry>) {});
 }
 
@@ -180,16 +179,17 @@ void Store::begin_dump() {
   dumped_.clear();
 }
 
-bool Store::dump_some(std::string& out, std::size_t bytes) {
-  if (!dumping_) return false;
-  do {
+void Store::dump_on(std::size_t bytes) {
+  while (dumping_ && dumped_.size() < bytes) {
     dump_cursor_ = scan(dump_cursor_, [&](Entry& entry) { touch(entry); });
     if (dump_cursor_ == 0) dumping_ = false;
-  } while (dumping_ && dumped_.size() < bytes);
-  if (&out != &dumped_) {
-    out += dumped_;
-    dumped_.clear();
   }
+}
+
+bool Store::dump_some(std::string& out, std::size_t bytes) {
+  dump_on(bytes);
+  out += dumped_;
+  dumped_.clear();
   return dumping_;
 }
 

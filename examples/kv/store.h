@@ -93,6 +93,7 @@ class Store {
   void link(Entry& entry) noexcept;
   std::unique_ptr<Entry> unlink(Entry** link) noexcept;
   void dump(Entry& entry);
+  void dump_on(std::size_t bytes);
 
   Buckets now_, before_;   // before_: what is being left, if anything (S1)
   std::size_t moved_ = 0;  // buckets of before_ that have been
