@@ -591,7 +591,8 @@ void zpopmin(Call& c) {
 
 // --- the table ---
 
-constexpr Command on_key(std::string_view name, int arity, void (*run)(Call&), bool writes = false, bool grows = false) {
+constexpr Command on_key(std::string_view name, int arity, void (*run)(Call&), bool writes = false,
+                         bool grows = false) {
   return {name, arity, Where::part, run, writes, grows, 1, 1, 1};
 }
 constexpr Command on_keys(std::string_view name, int arity, void (*run)(Call&), bool writes, std::uint8_t step,
@@ -631,8 +632,8 @@ constexpr std::array kCommands = {
     on_keys("mget", -2, mget, false, 1, Merge::array),
     on_keys("mset", -3, mset, true, 2, Merge::first, true),
     Command{.name = "dbsize", .arity = 1, .where = Where::all, .run = dbsize, .merge = Merge::sum},
-    Command{.name = "flushall", .arity = -1, .where = Where::all, .run = flushall, .writes = true,
-            .merge = Merge::first},
+    Command{
+        .name = "flushall", .arity = -1, .where = Where::all, .run = flushall, .writes = true, .merge = Merge::first},
     Command{.name = "scan", .arity = -2, .where = Where::cursor, .run = scan},
     of_connection("bgrewriteaof", 1, Here::rewrite),
     of_connection("command", -1, Here::command),
@@ -738,6 +739,10 @@ std::int64_t wall_ms() {
 
 std::string error::arity(std::string_view name) {
   return "ERR wrong number of arguments for '" + std::string(name) + "' command";
+}
+
+std::string error::misconf(int code) {
+  return std::string("MISCONF Errors writing to the AOF file: ") + std::strerror(code);
 }
 
 }  // namespace kv

@@ -39,7 +39,19 @@ enum class Merge : std::uint8_t { none, array, sum, first };
 
 /// What a connection does itself.
 enum class Here : std::uint8_t {
-  none, ping, echo, select, quit, command, config, info, subscribe, unsubscribe, publish, rewrite, shutdown
+  none,
+  ping,
+  echo,
+  select,
+  quit,
+  command,
+  config,
+  info,
+  subscribe,
+  unsubscribe,
+  publish,
+  rewrite,
+  shutdown
 };
 
 /// A row of the table.
@@ -85,6 +97,8 @@ inline constexpr std::string_view kPositive = "ERR value is out of range, must b
 inline constexpr std::string_view kMemory = "OOM command not allowed when used memory > 'maxmemory'.";
 /// "ERR wrong number of arguments for 'get' command"
 std::string arity(std::string_view name);
+/// Of a write that was not run, or may not be on the disk, because of this errno.
+std::string misconf(int code);
 }  // namespace error
 
 }  // namespace kv

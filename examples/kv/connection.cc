@@ -48,7 +48,7 @@ class Connection {
     for (std::size_t part = 0; part < world.settings.parts; ++part) {
       parts_.push_back(whereis(name_of_part(part)).value_or(Pid{}));
     }
-    world.clients.fetch_add(1, std::memory_order_relaxed);      // relaxed: counts
+    world.clients.fetch_add(1, std::memory_order_relaxed);  // relaxed: counts
     world.connections.fetch_add(1, std::memory_order_relaxed);
   }
   ~Connection() { world_.clients.fetch_sub(1, std::memory_order_relaxed); }
@@ -100,7 +100,8 @@ bool Connection::read() {
   const std::size_t room = std::max(kRead, std::min(missing, have));
   bytes.resize_and_overwrite(have + room, [](char*, std::size_t size) { return size; });
   const std::uint32_t idle = world_.settings.idle_seconds;
-  const auto got = socket_.read(std::span(bytes).subspan(have), idle == 0 ? Bound(forever) : Bound(std::chrono::seconds(idle)));
+  const auto got =
+      socket_.read(std::span(bytes).subspan(have), idle == 0 ? Bound(forever) : Bound(std::chrono::seconds(idle)));
   bytes.resize(have + got.value_or(0));
   return got && *got != 0;
 }
@@ -160,7 +161,7 @@ void Connection::handle(std::size_t first) {
   }
   if (command->where == Where::here) return handle_here(*command, first, words);
   if (command->where == Where::parts && command->writes) {  // all of it or nothing
-    if (const int broken = world_.log_error.load(std::memory_order_relaxed)) return refuse(misconf(broken));
+    if (const int broken = world_.log_error.load(std::memory_order_relaxed)) return refuse(error::misconf(broken));
     const std::uint64_t most = world_.settings.max_memory;
     if (command->grows && most != 0 && world_.memory.load(std::memory_order_relaxed) > most) {
       return refuse(error::kMemory);
@@ -294,7 +295,7 @@ bool Connection::flush() {
   if (pipeline.size() == 0) return true;
   world_.commands.fetch_add(std::exchange(counted_, 0), std::memory_order_relaxed);  // relaxed: a count
   if (!ask_parts()) return open_ = false;  // the parts may still be at it: P1
-  const bool written = write(pipeline.finish("-" + misconf(world_.log_error) + "\r\n"));
+  const bool written = write(pipeline.finish());
   pipeline.clear();
   return written;
 }
@@ -342,7 +343,8 @@ void Connection::unsubscribe(std::size_t first, std::size_t words) {
   for (std::size_t i = 1; i < words; ++i) wanted.emplace_back(pipeline_->word(first + i));
   if (words == 1) wanted = channels_;
   for (const std::string& channel : wanted) {
-    if (std::erase(channels_, channel) != 0 && !call(Name{kHub}, Unsubscribe{channel, *outbox_}, kAnswer)) open_ = false;
+    if (std::erase(channels_, channel) != 0 && !call(Name{kHub}, Unsubscribe{channel, *outbox_}, kAnswer))
+      open_ = false;
     confirm("unsubscribe", &channel);
   }
   if (wanted.empty()) confirm("unsubscribe", nullptr);

@@ -43,10 +43,10 @@ void reply_info(std::string& out, const World& world, std::string_view section) 
   for (const auto& part : world.keys) keys += part.load();
   const bool good = world.log_error == 0;
   const std::array<std::pair<std::string_view, std::string>, 6> sections = {{
-      {"Server", fmt::format("redis_version:7.0.0\r\nserver_name:erlking-kv\r\nprocess_id:{}\r\ntcp_port:{}\r\n"
-                             "uptime_in_seconds:{}\r\n",
-                             ::getpid(), world.port.load(),
-                             (erlking::base::monotonic_now() - world.started) / 1'000'000'000)},
+      {"Server",
+       fmt::format("redis_version:7.0.0\r\nserver_name:erlking-kv\r\nprocess_id:{}\r\ntcp_port:{}\r\n"
+                   "uptime_in_seconds:{}\r\n",
+                   ::getpid(), world.port.load(), (erlking::base::monotonic_now() - world.started) / 1'000'000'000)},
       {"Clients", fmt::format("connected_clients:{}\r\nmaxclients:{}\r\n", world.clients.load(), set.max_clients)},
       {"Memory", fmt::format("used_memory:{}\r\nmaxmemory:{}\r\nmaxmemory_policy:noeviction\r\n", world.memory.load(),
                              set.max_memory)},
@@ -59,8 +59,8 @@ void reply_info(std::string& out, const World& world, std::string_view section) 
       {"Keyspace", keys == 0 ? std::string() : fmt::format("db0:keys={}\r\n", keys)},
   }};
   std::string text;
-  const bool all = section.empty() || same_word(section, "all") || same_word(section, "default") ||
-                   same_word(section, "everything");
+  const bool all =
+      section.empty() || same_word(section, "all") || same_word(section, "default") || same_word(section, "everything");
   for (const auto& [name, body] : sections) {
     if (!all && !same_word(section, name)) continue;
     if (!text.empty()) text += "\r\n";
@@ -116,7 +116,7 @@ void reply_command(std::string& out, std::size_t words, const Word& word) {
     add_array(out, words - 2);
     for (std::size_t i = 2; i < words; ++i) {
       const Command* const command = find_command(word(i));
-      command != nullptr && is_public(*command) ? add_entry(out, *command) : add_null_array(out);
+      command != nullptr&& is_public(*command) ? add_entry(out, *command) : add_null_array(out);
     }
   } else {
     add_error(out, fmt::format("ERR unknown subcommand '{}'. Try COMMAND HELP.", word(1).substr(0, 128)));

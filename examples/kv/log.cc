@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <set>
@@ -42,9 +41,9 @@ T need(std::expected<T, IoError> outcome, const std::string& path) {
 struct LogFile {
   std::uint64_t number = 0;
   File file;
-  std::uint64_t size = 0;     // bytes that have been written
-  std::string pending = {};   // that have not
-  bool dirty = false;         // not synced
+  std::uint64_t size = 0;    // bytes that have been written
+  std::string pending = {};  // that have not
+  bool dirty = false;        // not synced
 };
 
 class Log {
@@ -74,12 +73,12 @@ class Log {
 
   std::shared_ptr<World> world_;
   std::string folder_;
-  std::vector<std::unique_ptr<Store>> stores_;  // until their parts take them
-  std::deque<LogFile> files_;                   // the newest last
-  std::vector<std::uint64_t> file_of_;          // by part
-  std::vector<From<Run>> waiting_;              // for the next sync
+  std::vector<std::unique_ptr<Store>> stores_;                                    // until their parts take them
+  std::deque<LogFile> files_;                                                     // the newest last
+  std::vector<std::uint64_t> file_of_;                                            // by part
+  std::vector<From<Run>> waiting_;                                                // for the next sync
   std::vector<std::pair<std::shared_ptr<Pipeline>, std::uint32_t>> waiting_for_;  // whose, and the part
-  std::size_t group_ = 0;                       // bytes taken since the last commit
+  std::size_t group_ = 0;                                                         // bytes taken since the last commit
   std::uint64_t snapshot_bytes_ = 0;
   bool broken_ = false;  // a sync has failed (L4)
   Clock::time_point synced_ = now();
@@ -270,8 +269,8 @@ bool Log::sync() {
     if (const auto synced = file.file.sync_data(kPatience); !synced) {
       broken_ = true;
       world_->log_error = synced.error().code == 0 ? EIO : synced.error().code;
-      tell(base::Level::error, "writes are refused from now on, for the log may have lost some: " +
-                                   synced.error().to_string());
+      tell(base::Level::error,
+           "writes are refused from now on, for the log may have lost some: " + synced.error().to_string());
       return false;
     }
     file.dirty = false;
@@ -288,7 +287,7 @@ void Log::commit() {
   } else if (world_->settings.sync == Sync::everysec && now() - synced_ >= 1s) {
     sync();
   }
-  for (const auto& [pipeline, part] : waiting_for_) pipeline->section(part).lost = !good;
+  for (const auto& [pipeline, part] : waiting_for_) pipeline->section(part).lost = good ? 0 : world_->log_error.load();
   for (From<Run>& from : waiting_) from.reply({});
   waiting_.clear();
   waiting_for_.clear();
@@ -348,8 +347,6 @@ void Log::run() {
 }
 
 }  // namespace
-
-std::string misconf(int code) { return std::string("MISCONF Errors writing to the AOF file: ") + std::strerror(code); }
 
 void run_log(const std::shared_ptr<World>& world) { Log(world).run(); }
 

@@ -9,8 +9,8 @@
 //   L2  Snapshot N is there, under its name, when it is complete and on the disk. What is older is then removed. So
 //       the newest snapshot and the logs from its number on are all there is to know, whenever the process is killed.
 //   L3  With Sync::always a part's replies go out when the sync has ended that came after their records were written.
-//   L4  A write that fails is tried again each second, at the same place; meanwhile the parts run no writes. A sync that
-//       fails is never tried again: what the system has thrown away it would not write.
+//   L4  A write that fails is tried again each second, at the same place; meanwhile the parts run no writes. A sync
+//       that fails is never tried again: what the system has thrown away it would not write.
 #pragma once
 
 #include "examples/kv/pipeline.h"
@@ -53,8 +53,6 @@ struct DropOlder {
   std::uint64_t snapshot_bytes = 0;
 };
 
-/// The error of a write that was not run, or is not on the disk, for World::log_error.
-std::string misconf(int code);
 /// The process. Ends with the reason if the files cannot be read.
 void run_log(const std::shared_ptr<World>& world);
 

@@ -54,8 +54,7 @@ CommandLine parse(int argc, char** argv) {
       {"--bind", text(set.address)},
       {"--dir", text(set.dir)},
       {"--appendfsync", sync},
-      {"--shards",
-       [&](std::string_view said) { return given.parts_given = number(set.parts, 1, 256)(said); }},
+      {"--shards", [&](std::string_view said) { return given.parts_given = number(set.parts, 1, 256)(said); }},
       {"--maxmemory", number(set.max_memory, 0, kMost, true)},
       {"--maxclients", number(set.max_clients, 1, 1'000'000)},
       {"--timeout", number(set.idle_seconds, 0, 1'000'000'000)},
@@ -74,7 +73,8 @@ CommandLine parse(int argc, char** argv) {
     for (const auto& [name, take] : flags) {
       if (name != flag || name.empty()) continue;
       known = true;
-      if (++i >= argc || !take(argv[i])) given.wrong = "what follows " + std::string(flag) + " is not one of its values";
+      if (++i >= argc || !take(argv[i]))
+        given.wrong = "what follows " + std::string(flag) + " is not one of its values";
     }
     if (!known) given.wrong = "unknown argument '" + std::string(flag) + "'";
     if (!given.wrong.empty()) break;
@@ -83,23 +83,24 @@ CommandLine parse(int argc, char** argv) {
 }
 
 void print_usage(std::FILE* out) {
-  std::fprintf(out,
-               "usage: kv [OPTION VALUE]...\n"
-               "A key-value store for clients of Redis, such as redis-cli. Ctrl-C, SIGTERM or SHUTDOWN stop it in order.\n"
-               "  --port N               0: the system chooses one, and it is printed; default 6379\n"
-               "  --bind ADDRESS         default 127.0.0.1\n"
-               "  --dir FOLDER           keeps the data there; without it they are gone with the program\n"
-               "  --appendfsync WHEN     always: a write is on the disk before it is acknowledged; everysec; no;\n"
-               "                         default everysec\n"
-               "  --shards N             parts of the keys, each with a process: 1 to 256; default: one per worker\n"
-               "  --maxmemory BYTES      writes beyond it are refused; 0: no limit, the default; also as 100mb\n"
-               "  --maxclients N         connections at once; default 10000\n"
-               "  --timeout SECONDS      a connection silent for so long is closed; 0: never, the default\n"
-               "  --subscriber-buffer BYTES  what may wait for one subscriber before it is dropped; default 32mb\n"
-               "  --rewrite-min BYTES    the log is rewritten when it has grown to that, and doubled; default 64mb\n"
-               "  --scheduler NAME       as --ek-scheduler\n"
-               "  --io NAME              as --ek-io\n%s",
-               erlking::Options::help().c_str());
+  std::fprintf(
+      out,
+      "usage: kv [OPTION VALUE]...\n"
+      "A key-value store for clients of Redis, such as redis-cli. Ctrl-C, SIGTERM or SHUTDOWN stop it in order.\n"
+      "  --port N               0: the system chooses one, and it is printed; default 6379\n"
+      "  --bind ADDRESS         default 127.0.0.1\n"
+      "  --dir FOLDER           keeps the data there; without it they are gone with the program\n"
+      "  --appendfsync WHEN     always: a write is on the disk before it is acknowledged; everysec; no;\n"
+      "                         default everysec\n"
+      "  --shards N             parts of the keys, each with a process: 1 to 256; default: one per worker\n"
+      "  --maxmemory BYTES      writes beyond it are refused; 0: no limit, the default; also as 100mb\n"
+      "  --maxclients N         connections at once; default 10000\n"
+      "  --timeout SECONDS      a connection silent for so long is closed; 0: never, the default\n"
+      "  --subscriber-buffer BYTES  what may wait for one subscriber before it is dropped; default 32mb\n"
+      "  --rewrite-min BYTES    the log is rewritten when it has grown to that, and doubled; default 64mb\n"
+      "  --scheduler NAME       as --ek-scheduler\n"
+      "  --io NAME              as --ek-io\n%s",
+      erlking::Options::help().c_str());
 }
 
 }  // namespace kv

@@ -11,8 +11,8 @@ using namespace erlking;
 using namespace std::chrono_literals;
 
 namespace {
-constexpr auto kRecovery = 1h;    // for the log to read its files
-constexpr auto kPatience = 60s;   // for room in the log's mailbox
+constexpr auto kRecovery = 1h;   // for the log to read its files
+constexpr auto kPatience = 60s;  // for room in the log's mailbox
 constexpr auto kSweeping = 100ms;
 constexpr std::size_t kSwept = 2000;        // buckets at once
 constexpr std::size_t kPiece = 256 * 1024;  // bytes of a dump at once
@@ -52,7 +52,7 @@ void Part::after_changes() {
 std::string_view Part::refusal(const Command& command) noexcept {
   if (!command.writes) return {};
   if (const int broken = world_->log_error.load(std::memory_order_relaxed); broken != 0) {  // relaxed: L4 holds anyhow
-    refused_ = misconf(broken);
+    refused_ = error::misconf(broken);
     return refused_;
   }
   const std::uint64_t most = world_->settings.max_memory;

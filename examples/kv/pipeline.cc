@@ -90,9 +90,7 @@ void Pipeline::run(std::size_t part, const Item& item, Call& call) {
     Call scan{call.store, call.random, reply, nullptr, call.now, words.all(), item.hash};
     command.run(scan);
     if (reply.front() != '-') {
-      const std::uint64_t next = scan.hash != 0         ? scan.hash * parts_ + part
-                                 : part + 1 != parts_ ? part + 1
-                                                      : 0;
+      const std::uint64_t next = scan.hash != 0 ? scan.hash * parts_ + part : part + 1 != parts_ ? part + 1 : 0;
       add_array(call.out, 2);
       add_bulk(call.out, std::to_string(next));
     }
@@ -115,14 +113,14 @@ void Pipeline::run(std::size_t part, const Item& item, Call& call) {
   if (command.merge != Merge::array) run_words();
 }
 
-std::string_view Pipeline::finish(std::string_view lost_error) {
+std::string_view Pipeline::finish() {
   std::size_t used = 0, only = 0;
   bool plain = true;
   for (std::size_t part = 0; part < sections_.size(); ++part) {
     if (sections_[part].ends.empty()) continue;
     ++used;
     only = part;
-    plain = plain && !sections_[part].lost;
+    plain = plain && sections_[part].lost == 0;
   }
   plain = plain && std::ranges::all_of(items_, [](const Item& item) {
             return item.command == nullptr || item.command->merge == Merge::none || item.command->merge == Merge::first;
@@ -130,12 +128,16 @@ std::string_view Pipeline::finish(std::string_view lost_error) {
   if (used == 0) return {};
   if (used == 1 && plain) return sections_[only].out;
 
+  std::vector<std::string> lost(sections_.size());
   std::vector<std::size_t> next(sections_.size());  // of each section, the reply that comes next
   const auto take = [&](std::size_t part, const Command* command) -> std::string_view {
     const Section& section = sections_[part];
     const std::size_t at = next[part]++;
     const std::size_t begin = at == 0 ? 0 : section.ends[at - 1];
-    if (section.lost && command != nullptr && command->writes) return lost_error;
+    if (section.lost != 0 && command != nullptr && command->writes) {
+      if (lost[part].empty()) add_error(lost[part], error::misconf(section.lost));
+      return lost[part];
+    }
     return std::string_view(section.out).substr(begin, section.ends[at] - begin);
   };
   merged_.clear();
@@ -185,7 +187,7 @@ void Pipeline::clear() {
     section.items.clear();
     section.ends.clear();
     empty(section.out);
-    section.lost = false;
+    section.lost = 0;
   }
   empty(merged_);
 }

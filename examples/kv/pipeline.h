@@ -35,7 +35,7 @@ class Pipeline {
     std::vector<std::uint32_t> items;
     std::string out;
     std::vector<std::size_t> ends;
-    bool lost = false;  ///< its writes have not reached the disk
+    int lost = 0;  ///< errno: its writes may not have reached the disk; 0: they have
   };
 
   /// With a section for each part, and one for the connection.
@@ -73,7 +73,7 @@ class Pipeline {
   }
 
   /// All replies, in order. Valid until the next call of this object.
-  std::string_view finish(std::string_view lost_error);
+  std::string_view finish();
   /// Forgets the requests, but not the bytes.
   void clear();
 

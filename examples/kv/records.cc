@@ -84,8 +84,7 @@ void add_record(std::string& out, std::uint32_t part, std::string_view commands)
   out += commands;
 }
 
-std::expected<Read, IoError> read_records(File& file,
-                                          const std::function<void(std::uint32_t, std::string&)>& each) {
+std::expected<Read, IoError> read_records(File& file, const std::function<void(std::uint32_t, std::string&)>& each) {
   const auto status = file.status(kPatience);
   if (!status) return std::unexpected(status.error());
   Read read{.size = status->size};

@@ -22,10 +22,10 @@ void add_record(std::string& out, std::uint32_t part, std::string_view commands)
 
 /// What reading a file has come to.
 struct Read {
-  std::uint64_t good = 0;   ///< bytes up to the end of the last good record; 0: not even the head
-  std::uint64_t size = 0;   ///< bytes there are
-  std::size_t parts = 0;    ///< as the head says
-  bool ended = false;       ///< the last record was of kEndPart
+  std::uint64_t good = 0;  ///< bytes up to the end of the last good record; 0: not even the head
+  std::uint64_t size = 0;  ///< bytes there are
+  std::size_t parts = 0;   ///< as the head says
+  bool ended = false;      ///< the last record was of kEndPart
 };
 /// Gives each good record to `each`.
 std::expected<Read, erlking::IoError> read_records(

@@ -57,17 +57,16 @@ Supervisor::Spec server(const std::shared_ptr<World>& world) {
   std::vector<ChildSpec> storage;
   if (kept) storage.push_back(child("log", {.shutdown = 30s, .spawn = named(kLog)}, run_log, world));
   for (std::uint32_t part = 0; part < world->settings.parts; ++part) {
-    storage.push_back(child<Part>(name_of_part(part),
-                                  {.shutdown = 10s, .spawn = named(name_of_part(part)), .start_within = 1h}, world,
-                                  part));
+    storage.push_back(child<Part>(
+        name_of_part(part), {.shutdown = 10s, .spawn = named(name_of_part(part)), .start_within = 1h}, world, part));
   }
   ChildOptions steady{.restart = transient, .significant = true, .spawn = named(kSteward)};
-  Supervisor::Spec root{.strategy = rest_for_one,
-                        .intensity = {3, 10s},
-                        .auto_shutdown = AutoShutdown::any_significant,
-                        .children = {supervisor("storage", {.strategy = one_for_all,
-                                                            .intensity = {3, 10s},
-                                                            .children = std::move(storage)})}};
+  Supervisor::Spec root{
+      .strategy = rest_for_one,
+      .intensity = {3, 10s},
+      .auto_shutdown = AutoShutdown::any_significant,
+      .children = {
+          supervisor("storage", {.strategy = one_for_all, .intensity = {3, 10s}, .children = std::move(storage)})}};
   if (kept) {
     root.children.push_back(child<Rewriter>("rewriter", {.shutdown = 1s, .spawn = named(kRewriter)}, world));
   }
@@ -77,10 +76,10 @@ Supervisor::Spec server(const std::shared_ptr<World>& world) {
                  {.strategy = simple_one_for_one,
                   .children = {child("connection", {.restart = temporary, .shutdown = 1s}, serve, world)}},
                  {.spawn = named(kConnections)});
-  root.children.push_back(supervisor(
-      "front", {.strategy = rest_for_one,
-                .intensity = {3, 10s},
-                .children = {std::move(connections), child("listener", {.shutdown = 1s}, listen, world)}}));
+  root.children.push_back(
+      supervisor("front", {.strategy = rest_for_one,
+                           .intensity = {3, 10s},
+                           .children = {std::move(connections), child("listener", {.shutdown = 1s}, listen, world)}}));
   root.children.push_back(child("steward", std::move(steady), steward));
   return root;
 }

@@ -60,7 +60,7 @@ class Store {
   void drain(const std::function<void(std::unique_ptr<Entry>)>& to);
 
   std::size_t size() const noexcept { return size_; }
-  std::size_t bytes() const noexcept { return bytes_; }            ///< An estimate of the memory it takes.
+  std::size_t bytes() const noexcept { return bytes_; }           ///< An estimate of the memory it takes.
   std::size_t with_expiry() const noexcept { return expiring_; }  ///< Entries that will expire.
   /// Called with the key of each entry that has expired, as it is erased.
   std::function<void(std::string_view key)> on_expired;

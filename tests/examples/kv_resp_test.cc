@@ -36,7 +36,8 @@ Requests parsed(const std::string& text, const std::vector<std::size_t>& cuts) {
       }
       if (result != Parser::Result::request) break;
       std::vector<std::string> words;
-      for (; begun < arguments.size(); ++begun) words.push_back(bytes.substr(arguments[begun].begin, arguments[begun].size));
+      for (; begun < arguments.size(); ++begun)
+        words.push_back(bytes.substr(arguments[begun].begin, arguments[begun].size));
       if (!words.empty()) made.push_back(std::move(words));
     }
     bytes.erase(0, parser.taken());
@@ -46,7 +47,8 @@ Requests parsed(const std::string& text, const std::vector<std::size_t>& cuts) {
 }
 
 const std::string kMixed =
-    "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nab\r\nc\r\nPING\r\n*0\r\n\r\nset \"a \\x41\" 'b c'\n*1\r\n$0\r\n\r\n*2\r\n$4\r\nECHO\r\n"
+    "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nab\r\nc\r\nPING\r\n*0\r\n\r\nset \"a \\x41\" 'b "
+    "c'\n*1\r\n$0\r\n\r\n*2\r\n$4\r\nECHO\r\n"
     "$2\r\n\r\n\r\n";
 
 TEST(RespTest, EveryCutGivesTheSameRequests) {

@@ -48,9 +48,8 @@ TEST(StoreTest, AScanSeesEveryKeyThatStays) {
 
 TEST(StoreTest, ADumpIsOfTheMomentItBegan) {
   Store store;
-  store.set_dump_writer([](const Entry& entry, std::string& out) {
-    out += entry.key + "=" + std::get<std::string>(entry.value) + ";";
-  });
+  store.set_dump_writer(
+      [](const Entry& entry, std::string& out) { out += entry.key + "=" + std::get<std::string>(entry.value) + ";"; });
   std::string wanted;
   std::map<std::string, std::string> then;
   for (int n = 0; n < 500; ++n) put(store, std::to_string(n), "old"), then[std::to_string(n)] = "old";

@@ -679,7 +679,8 @@ def main():
     given = parser.parse_args()
     Server.program = given.program
     Server.fsync_fails = given.fsync_fails and os.path.abspath(given.fsync_fails)
-    Server.sanitized = any(mark in pathlib.Path(given.program).read_bytes() for mark in (b'__asan_init', b'__tsan_init'))
+    code = pathlib.Path(given.program).read_bytes()
+    Server.sanitized = b'__asan_init' in code or b'__tsan_init' in code
     random.seed(1)
     faults = 0
     for name, case in list(globals().items()):
