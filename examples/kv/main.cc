@@ -11,13 +11,7 @@
 int main(int argc, char** argv) {
   erlking::Options options = erlking::Options::from(argc, argv);  // takes its own flags, --ek-…, out of argv
   kv::CommandLine given = kv::parse(argc, argv);
-  if (given.help || !given.wrong.empty()) {
-    if (!given.help) std::fprintf(stderr, "kv: %s\n", given.wrong.c_str());
-    kv::print_usage(given.help ? stdout : stderr);
-    return given.help ? 0 : 2;
-  }
-  if (!given.scheduler.empty()) options.scheduler = given.scheduler;
-  if (!given.io.empty()) options.io = given.io;
+  if (given.status) return *given.status;
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write
   try {
     erlking::Runtime runtime(options);

@@ -3,20 +3,19 @@
 
 #include "examples/kv/world.h"
 
-#include <cstdio>
-#include <string>
+#include <optional>
 
 namespace kv {
 
-/// What it says; of what is not said the default.
+/// What the command line says; of what it does not say the default.
 struct CommandLine {
   Settings settings;
-  std::string scheduler = {}, io = {};  ///< empty: not said
-  bool parts_given = false, help = false;
-  std::string wrong = {};  ///< what is wrong with it; empty: nothing
+  bool parts_given = false;
+  std::optional<int> status =
+      {};  ///< the program is over, with this: it was asked for help, which has been printed, or
+           ///< an error, which has been printed too
 };
-/// The flags of the runtime have been taken out.
+/// The flags of the runtime, --ek-…, have been taken out.
 CommandLine parse(int argc, char** argv);
-void print_usage(std::FILE* out);
 
 }  // namespace kv

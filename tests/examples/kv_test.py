@@ -648,10 +648,10 @@ def test_what_is_no_log_is_left_alone(flags):
 
 def test_wrong_arguments(_):
     for arguments in (['--port', '65536'], ['--port'], ['--appendfsync', 'often'], ['x'], ['--shards', '0'],
-                      ['--maxmemory', '1tb']):
+                      ['--maxmemory', 'lots']):
         run = subprocess.run([Server.program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S,
                              check=False)
-        expect((run.returncode, 'usage: kv ' in run.stderr), (2, True), arguments)
+        expect((run.returncode, '--help' in run.stderr), (2, True), arguments)
     run = subprocess.run([Server.program, '--help'], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     expect((run.returncode, '--ek-workers' in run.stdout), (0, True))
     with Server() as server:
@@ -661,7 +661,7 @@ def test_wrong_arguments(_):
         server.stop()
 
 
-PLACES = [[], ['--io', 'epoll'], ['--scheduler', 'threads'], ['--scheduler', 'threads', '--io', 'epoll'],
+PLACES = [[], ['--ek-io=epoll'], ['--ek-scheduler=threads'], ['--ek-scheduler=threads', '--ek-io=epoll'],
           ['--ek-workers=1']]
 EVERYWHERE = ['test_replies_are_those_of_redis', 'test_what_is_written_is_there_again', 'test_publish_and_subscribe',
               'test_many_peers_at_once', 'test_silent_and_half_open_peers']
