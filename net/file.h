@@ -34,17 +34,17 @@ struct OpenOptions {
   bool direct = false;        ///< past the system's cache: memory, place and size must be multiples of a block
   std::uint32_t mode = 0644;  ///< permissions of a new file, less the umask
 };
-
+/// What a file is.
 enum class FileType : std::uint8_t { regular, directory, symlink, other };
 
 /// What the system knows of a file.
 struct FileStatus {
-  FileType type = FileType::other;
-  std::uint64_t size = 0;         ///< bytes
-  std::int64_t modified_ns = 0;   ///< when it was written last, ns since 1970
-  std::uint32_t permissions = 0;  ///< 0 to 07777
+  FileType type = FileType::other;  ///< what it is
+  std::uint64_t size = 0;           ///< bytes
+  std::int64_t modified_ns = 0;     ///< when it was written last, ns since 1970
+  std::uint32_t permissions = 0;    ///< 0 to 07777
 };
-
+/// A file, open or not.
 class File {
  public:
   /// Not open.

@@ -98,8 +98,8 @@ class Stream {
   /// What its descriptor is.
   enum class Kind : std::uint8_t { socket, pipe };
   Stream() noexcept = default;
-  Stream(detail::Fd fd, Kind kind) noexcept : fd_(std::move(fd)), kind_(kind) {}
-  Stream(Stream&&) noexcept = default;
+  Stream(detail::Fd fd, Kind kind) noexcept : fd_(std::move(fd)), kind_(kind) {}  ///< Takes `fd` over.
+  Stream(Stream&&) noexcept = default;                                            ///< What is moved from is not open.
   Stream& operator=(Stream&& other) noexcept {
     if (this != &other) {
       close();

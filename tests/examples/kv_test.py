@@ -622,7 +622,7 @@ def test_a_sync_that_fails_is_not_tried_again(flags):
     with Folder() as folder, Folder() as signs:
         sign = signs + '/fails'
         env = {'LD_PRELOAD': Server.fsync_fails, 'EK_FSYNC_FAILS': sign}
-        with Server(*flags, '--io', 'epoll', '--dir', folder, '--appendfsync', 'always', env=env) as server:
+        with Server(*flags, '--ek-io=epoll', '--dir', folder, '--appendfsync', 'always', env=env) as server:
             client = server.client()
             expect(client.ask('SET', 'a', 1), 'OK')
             pathlib.Path(sign).touch()
