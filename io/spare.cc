@@ -17,6 +17,16 @@ constexpr base::Nanos kPatience = 10'000'000'000;  // SP1
 }  // namespace
 
 struct Spare::State {
+  // A thread. Whoever finds it ended joins it, so that all it had is gone with a Spare; but for those that are left
+  // behind (SP3), which free their place themselves.
+  struct Member {
+    std::shared_ptr<State> state;
+    sched::Thread thread;
+    base::ListLink link;
+    bool ended = false, left_behind = false;  // under the mutex
+  };
+  using Members = base::List<Member, &Member::link>;
+
   explicit State(unsigned limit) noexcept : most(std::max(limit, 1u)) {}
 
   const unsigned most;
@@ -28,6 +38,21 @@ struct Spare::State {
   unsigned idle EK_GUARDED_BY(mutex) = 0;     // of these: waiting for work
   unsigned strayed EK_GUARDED_BY(mutex) = 0;  // of these: at something abandoned (SP3)
   bool stopping EK_GUARDED_BY(mutex) = false;
+  Members members EK_GUARDED_BY(mutex);
+
+  // Takes those that have ended, or will within a few instructions, out to `ended`.
+  void collect(Members& ended) noexcept EK_REQUIRES(mutex) {
+    for (std::size_t left = members.size(); left != 0; --left) {
+      Member& member = *members.pop_front();
+      (member.ended ? ended : members).push_back(member);
+    }
+  }
+  static void join(Members& ended) noexcept {
+    while (Member* const member = ended.pop_front()) {
+      member->thread.join();
+      delete member;
+    }
+  }
 
   void put(Operation& operation) noexcept EK_REQUIRES(mutex) {
     operation.stage = Operation::Stage::queued;
@@ -74,30 +99,46 @@ struct Spare::State {
 Spare::Spare(unsigned most) : state_(std::make_shared<State>(most)) {}
 
 Spare::~Spare() {
-  State& state = *state_;
-  const base::MutexLock lock(state.mutex);
-  state.stopping = true;
-  state.work.notify_all();
-  while (state.threads > state.strayed) state.quiet.wait(state.mutex);
+  State::Members ended;
+  {
+    State& state = *state_;
+    const base::MutexLock lock(state.mutex);
+    state.stopping = true;
+    state.work.notify_all();
+    while (state.threads > state.strayed) state.quiet.wait(state.mutex);
+    state.collect(ended);
+    while (State::Member* const member = state.members.pop_front()) {
+      member->left_behind = true;
+      member->thread.leave();
+    }
+  }
+  State::join(ended);
 }
 
 bool Spare::post(Operation& operation) noexcept {
   State& state = *state_;
-  const base::MutexLock lock(state.mutex);
-  if (state.idle <= state.queued && state.threads < state.most) {
-    auto* const shared = new (std::nothrow) std::shared_ptr<State>(state_);
-    sched::Thread thread;
-    if (shared != nullptr && thread.start("ek-spare", &main, shared)) {
-      thread.leave();
-      ++state.threads;
-    } else {
-      delete shared;
-      if (state.threads == state.strayed) return false;  // those there are may never be free
+  State::Members ended;
+  bool posted = true;
+  {
+    const base::MutexLock lock(state.mutex);
+    if (state.idle <= state.queued && state.threads < state.most) {
+      state.collect(ended);
+      auto* const member = new (std::nothrow) State::Member{.state = state_, .thread = {}, .link = {}};
+      if (member != nullptr && member->thread.start("ek-spare", &main, member)) {
+        state.members.push_back(*member);
+        ++state.threads;
+      } else {
+        delete member;
+        posted = state.threads > state.strayed;  // else those there are may never be free
+      }
+    }
+    if (posted) {
+      state.put(operation);
+      state.work.notify_one();
     }
   }
-  state.put(operation);
-  state.work.notify_one();
-  return true;
+  State::join(ended);
+  return posted;
 }
 
 void Spare::cancel(Operation& operation) noexcept {
@@ -123,23 +164,30 @@ unsigned Spare::threads() const noexcept {
   return state_->threads;
 }
 
-void* Spare::main(void* shared) {
-  const std::unique_ptr<std::shared_ptr<State>> owned(static_cast<std::shared_ptr<State>*>(shared));
-  State& state = **owned;
-  const base::MutexLock lock(state.mutex);
-  for (;;) {
-    if (Operation* const operation = state.take()) {
-      state.run(*operation);
-      continue;
+void* Spare::main(void* self) {
+  auto* const member = static_cast<State::Member*>(self);
+  const std::shared_ptr<State> owned = member->state;
+  State& state = *owned;
+  bool left_behind = false;
+  {
+    const base::MutexLock lock(state.mutex);
+    for (;;) {
+      if (Operation* const operation = state.take()) {
+        state.run(*operation);
+        continue;
+      }
+      if (state.stopping) break;
+      ++state.idle;
+      const bool waited = state.work.wait_until(state.mutex, base::monotonic_now() + kPatience);
+      --state.idle;
+      if (!waited && state.queued == 0) break;
     }
-    if (state.stopping) break;
-    ++state.idle;
-    const bool waited = state.work.wait_until(state.mutex, base::monotonic_now() + kPatience);
-    --state.idle;
-    if (!waited && state.queued == 0) break;
+    --state.threads;
+    member->ended = true;
+    left_behind = member->left_behind;
+    state.quiet.notify_all();
   }
-  --state.threads;
-  state.quiet.notify_all();
+  if (left_behind) delete member;
   return nullptr;
 }
 
