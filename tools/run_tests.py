@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds set-ups, runs every test meson knows in each, and sums them up in one last line: `N passed, N failed`.
 
-usage: tools/run_tests.py SETUP…        (tools/test calls it; SETUP as in tools/build)
+usage: tools/run_tests.py [--within=MINUTES] SETUP…        (tools/test calls it; SETUP as in tools/build)
 
 A test whose meson suite is 'gtest' is a GoogleTest program and counts each of its cases; any other test counts one, by
 its exit status (77: left out). A set-up that does not build, a crash, a time-out and a sanitizer's report count as
@@ -391,7 +391,18 @@ def main(arguments):
         say(str(error))
         total = Result(failed=1, failures=[str(error)])
         arguments = []
-    for name in arguments:
+    within, names = float('inf'), []
+    for argument in arguments:
+        if argument.startswith('--within='):
+            within = float(argument.split('=')[1])
+        else:
+            names.append(argument)
+    began = time.monotonic()
+    for name in names:
+        minutes = (time.monotonic() - began) / 60
+        if minutes > within:
+            say(f'{name}: NOT RUN: {minutes:.0f} minutes had passed, and it was to begin within {within:g}')
+            continue
         setup = Setup(name, exclusions)
         total.add(setup.run())
         with open(failed_logs, 'a', encoding='utf-8') as out:
