@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Checks tools/run_tests.py: how it counts a GoogleTest report, a crash, and what passes when it is run again."""
+"""Checks tools/run_tests.py: how it counts a GoogleTest report, a crash, and what passes when it is run again; and how
+tools/test and .ci/run read their arguments."""
 
 import json
 import os
 import pathlib
+import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -73,6 +76,38 @@ class Repeating(unittest.TestCase):
     def test_a_sanitizers_report_is_not_run_again(self):
         result = self.outcome('reports')
         self.assertEqual((result.passed, result.failed, result.unsteady), (1, 1, []))
+
+
+class Arguments(unittest.TestCase):
+    """Of copies of the scripts, in a tree where set-up does nothing and run_tests.py prints what it is given."""
+
+    def run_script(self, script, *arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name in ('tools', '.ci'):
+                (root / name).mkdir()
+            for name in ('tools/test', '.ci/run'):
+                shutil.copy(ROOT / name, root / name)
+            (root / 'tools/setup').write_text('#!/bin/sh\n')
+            (root / 'tools/setup').chmod(0o755)
+            (root / 'tools/run_tests.py').write_text('import sys; print(*sys.argv[1:])\n')
+            ended = subprocess.run(['bash', root / script, *arguments], capture_output=True, text=True, check=False)
+            return ended.returncode, ended.stdout.strip()
+
+    def test_of_test(self):
+        self.assertEqual(self.run_script('tools/test'), (0, 'release asan tsan'))
+        self.assertEqual(self.run_script('tools/test', '--only', 'debug', 'tsan'), (0, 'debug tsan'))
+        both = (0, '--within=30 release')
+        self.assertEqual(self.run_script('tools/test', '--within', '30', '--only', 'release'), both)
+        self.assertEqual(self.run_script('tools/test', '--only', 'release', '--within', '30'), both)
+
+    def test_what_it_refuses(self):
+        for wrong in (['--within'], ['--within', 'soon'], ['--only'], ['release'], ['--only', '--within', '30']):
+            self.assertEqual(self.run_script('tools/test', *wrong)[0], 2, wrong)
+
+    def test_of_ci(self):
+        self.assertEqual(self.run_script('.ci/run'), (0, '--within=30 release tsan asan'))
+        self.assertEqual(self.run_script('.ci/run', '--only', 'release'), (0, 'release'))
 
 
 if __name__ == '__main__':
