@@ -103,8 +103,9 @@ class UringDriver final : public Driver {
     io_uring_probe* const probe = io_uring_get_probe_ring(&ring_);
     if (probe == nullptr) return false;
     bool all = true;
-    for (const int code : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_READ,
-                           IORING_OP_WRITE, IORING_OP_FSYNC, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL}) {
+    for (const int code :
+         {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_WRITE,
+          IORING_OP_FSYNC, IORING_OP_SENDMSG, IORING_OP_RECVMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL}) {
       all = all && io_uring_opcode_supported(probe, code) != 0;
     }
     io_uring_free_probe(probe);
@@ -160,6 +161,13 @@ class UringDriver final : public Driver {
         break;
       case Code::poll:
         io_uring_prep_poll_add(&sqe, operation.fd, operation.flags);
+        break;
+      case Code::send_message:
+        io_uring_prep_sendmsg(&sqe, operation.fd, static_cast<const msghdr*>(operation.data),
+                              operation.flags | MSG_NOSIGNAL);
+        break;
+      case Code::receive_message:
+        io_uring_prep_recvmsg(&sqe, operation.fd, static_cast<msghdr*>(operation.data), operation.flags);
         break;
       case Code::read_at:
         io_uring_prep_read(&sqe, operation.fd, operation.data, operation.size, operation.offset);

@@ -114,7 +114,7 @@ std::string_view in_words(IoFailure kind) noexcept {
     case IoFailure::too_large:
       return "more than the limit";
     case IoFailure::limit:
-      return "no descriptors or buffers left (ulimit -n)";
+      return "no descriptors or buffers left (ulimit -n, --ek-max-descriptors, --ek-max-io-bytes)";
     case IoFailure::no_memory:
       return "no memory left";
     case IoFailure::no_space:
@@ -127,6 +127,8 @@ std::string_view in_words(IoFailure kind) noexcept {
       return "another process waits on it";
     case IoFailure::invalid:
       return "it cannot be done with this descriptor";
+    case IoFailure::not_owner:
+      return "it belongs to another process";
     case IoFailure::cancelled:
       return "the process is ending";
     case IoFailure::failed:
@@ -179,6 +181,8 @@ std::string_view to_string(IoFailure kind) noexcept {
       return "busy";
     case IoFailure::invalid:
       return "invalid";
+    case IoFailure::not_owner:
+      return "not_owner";
     case IoFailure::cancelled:
       return "cancelled";
     case IoFailure::failed:

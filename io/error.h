@@ -23,13 +23,15 @@ enum class IoFailure : std::uint8_t {
   exists,          ///< there is such a file already
   not_permitted,   ///< the system's permissions forbid it
   too_large,       ///< more than the limit given, or than the system takes at once
-  limit,           ///< no more descriptors, or buffers, for this program or the system: raise `ulimit -n`
+  limit,           ///< no more descriptors, or buffers, for this program or the system: raise
+                   ///< `ulimit -n`, --ek-max-descriptors or --ek-max-io-bytes
   no_memory,       ///< the system has none for it
   no_space,        ///< the disk, or the quota on it, is full
   untrusted,       ///< the peer's certificate is not one that is trusted, or is for another name
   protocol,        ///< the peer does not keep to the protocol
   busy,            ///< another process waits in the same direction on it
   invalid,         ///< it cannot be done with such a descriptor, or in its state
+  not_owner,       ///< it belongs to another process
   cancelled,       ///< the process is ending
   failed,          ///< anything else: see code
 };

@@ -28,6 +28,8 @@ enum class Code : std::uint8_t {
   read,     ///< of a pipe or terminal: up to `size` bytes to `data`
   write,    ///< to a pipe or terminal: up to `size` bytes from `data`
   poll,     ///< waits until one of the events in `flags`, POLLIN or POLLOUT, is there; the result is poll(2)'s revents
+  send_message,     ///< to a socket: the msghdr at `data`, `flags` as sendmsg(2); MSG_NOSIGNAL always
+  receive_message,  ///< of a socket: to the msghdr at `data`, `flags` as recvmsg(2)
   // of files: for drivers that do_files(), and spare threads
   read_at,    ///< of a file: up to `size` bytes at `offset` to `data`
   write_at,   ///< to a file: up to `size` bytes from `data` at `offset`; kAtEnd: where it is opened to append

@@ -18,10 +18,12 @@ inline short waits_for(const Operation& operation) noexcept {
     case Code::recv:
     case Code::accept:
     case Code::read:
+    case Code::receive_message:
       return POLLIN;
     case Code::send:
     case Code::connect:
     case Code::write:
+    case Code::send_message:
       return POLLOUT;
     default:
       break;
@@ -72,6 +74,14 @@ inline std::int32_t call(Operation& operation) noexcept {
         if (result > 0) return (look.revents & POLLNVAL) != 0 ? -EBADF : look.revents;
         break;
       }
+      case Code::send_message:
+        result = ::sendmsg(operation.fd, static_cast<const msghdr*>(operation.data),
+                           static_cast<int>(operation.flags) | MSG_DONTWAIT | MSG_NOSIGNAL);
+        break;
+      case Code::receive_message:
+        result = ::recvmsg(operation.fd, static_cast<msghdr*>(operation.data),
+                           static_cast<int>(operation.flags) | MSG_DONTWAIT);
+        break;
       case Code::read_at:
         result = ::pread(operation.fd, operation.data, operation.size, static_cast<off_t>(operation.offset));
         break;

@@ -11,7 +11,10 @@ namespace erlking::detail {
 
 void Fd::reset() noexcept {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  place_.reset();
 }
+
+io::Place take_place() { return io::Place::take(system_of_caller().io.limits()); }
 
 System& system_of_caller() { return *require_process("input and output").system; }
 

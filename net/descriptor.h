@@ -14,27 +14,37 @@ struct System;
 
 namespace detail {
 
-/// A descriptor that is closed with its owner.
+/// A descriptor that is closed with its owner. With a Place it is one of those that Options::max_descriptors counts.
 class Fd {
  public:
   Fd() noexcept = default;
-  explicit Fd(int fd) noexcept : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  explicit Fd(int fd, io::Place place = {}) noexcept : fd_(fd), place_(std::move(place)) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)), place_(std::move(other.place_)) {}
   Fd& operator=(Fd&& other) noexcept {
     if (this != &other) {
       reset();
       fd_ = std::exchange(other.fd_, -1);
+      place_ = std::move(other.place_);
     }
     return *this;
   }
   ~Fd() { reset(); }
   int get() const noexcept { return fd_; }
   void reset() noexcept;
-  int release() noexcept { return std::exchange(fd_, -1); }
+  int release() noexcept {
+    place_.reset();
+    return std::exchange(fd_, -1);
+  }
+  /// Of the runtime it is counted in; null: it is not.
+  io::Limits* limits() const noexcept { return place_.limits(); }
 
  private:
   int fd_ = -1;
+  io::Place place_;
 };
+
+/// The right to one more descriptor of the calling process's runtime; none: EMFILE is the answer.
+io::Place take_place();
 
 /// The runtime of the calling process; of a thread that is none: std::logic_error.
 System& system_of_caller();

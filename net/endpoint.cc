@@ -72,7 +72,9 @@ SocketAddress shown(const Endpoint& endpoint) {
 EK_NOIPA std::expected<Fd, int> new_socket(int family, int type) {
   const auto non_blocking = wants_non_blocking();
   if (!non_blocking) return std::unexpected(non_blocking.error());
-  Fd fd(::socket(family, type | SOCK_CLOEXEC | (*non_blocking ? SOCK_NONBLOCK : 0), 0));
+  io::Place place = take_place();
+  if (!place) return std::unexpected(EMFILE);
+  Fd fd(::socket(family, type | SOCK_CLOEXEC | (*non_blocking ? SOCK_NONBLOCK : 0), 0), std::move(place));
   if (fd.get() < 0) return std::unexpected(errno);
   return fd;
 }

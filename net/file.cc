@@ -52,8 +52,8 @@ std::optional<int> flags_of(const OpenOptions& options) {
 }
 
 // Does not wait for the other end of a pipe.
-std::expected<detail::Fd, int> open_file(const std::string& path, int flags, std::uint32_t mode) {
-  detail::Fd fd(::open(path.c_str(), flags | O_NONBLOCK, mode));
+std::expected<detail::Fd, int> open_file(const std::string& path, int flags, std::uint32_t mode, io::Place place) {
+  detail::Fd fd(::open(path.c_str(), flags | O_NONBLOCK, mode), std::move(place));
   if (fd.get() < 0) return std::unexpected(errno == ENXIO ? EINVAL : errno);
   struct stat found {};
   if (::fstat(fd.get(), &found) != 0) return std::unexpected(errno);
@@ -68,9 +68,13 @@ std::expected<detail::Fd, int> open_file(const std::string& path, int flags, std
 std::expected<File, IoError> File::open(std::string path, const OpenOptions& options, Bound bound) {
   const std::optional<int> flags = flags_of(options);
   if (!flags || path.find('\0') != path.npos) return failure(EINVAL, "open");
-  auto fd = elsewhere("open", bound, [path = std::move(path), flags = *flags, mode = options.mode] {
-    return open_file(path, flags, mode);
-  });
+  io::Place place = detail::take_place();
+  if (!place) return failure(EMFILE, "open");
+  // The thread may be at it, with its place, when nobody waits any more.
+  auto fd = elsewhere(
+      "open", bound, [path = std::move(path), flags = *flags, mode = options.mode, place = std::move(place)]() mutable {
+        return open_file(path, flags, mode, std::move(place));
+      });
   if (!fd) return std::unexpected(fd.error());
   return File(std::move(*fd), options.append);
 }

@@ -33,13 +33,16 @@ bool open_anew(int fd) {
 EK_NOIPA std::expected<PipeEnds, IoError> Pipe::make() {
   const auto non_blocking = detail::wants_non_blocking();
   if (!non_blocking) return failure(non_blocking.error(), "make");
+  io::Place first = detail::take_place(), second = detail::take_place();
+  if (!first || !second) return failure(EMFILE, "make");
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | (*non_blocking ? O_NONBLOCK : 0)) != 0) return failure(errno, "make");
-  return PipeEnds{Pipe(detail::Fd(ends[0])), Pipe(detail::Fd(ends[1]))};
+  return PipeEnds{Pipe(detail::Fd(ends[0], std::move(first))), Pipe(detail::Fd(ends[1], std::move(second)))};
 }
 
 EK_NOIPA std::expected<Pipe, IoError> Pipe::adopt(int fd) {
-  detail::Fd owned(fd);
+  detail::Fd owned(fd, detail::take_place());
+  if (owned.limits() == nullptr) return failure(EMFILE, "adopt");
   const auto non_blocking = detail::wants_non_blocking();
   if (!non_blocking) return failure(non_blocking.error(), "adopt");
   if (*non_blocking && open_anew(fd)) return Pipe(std::move(owned));

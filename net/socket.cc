@@ -1,9 +1,7 @@
 #include "net/socket.h"
 
-#include "base/compiler.h"
 #include "net/endpoint.h"
 #include "net/resolve.h"
-#include "net/when_ready.h"
 #include "runtime/operation.h"
 #include "runtime/self.h"
 #include "runtime/system.h"
@@ -27,18 +25,6 @@ namespace {
 constexpr Duration kNoDescriptor = std::chrono::milliseconds(50);
 constexpr std::size_t kParts = 32;  // of one system call; they lie on the caller's stack
 
-// Not inlined: errno is this thread's, and its caller's wait may end on another.
-EK_NOIPA std::int64_t send_now(int fd, iovec* parts, std::size_t count) noexcept {
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = count;
-  for (;;) {
-    const ssize_t sent = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0) return sent;
-    if (errno != EINTR) return -errno;
-  }
-}
-
 // What the first of `n` that are tried in turn may take of `deadline`.
 Bound share_of(const Bound& deadline, std::size_t n) {
   if (deadline.is_forever()) return deadline;
@@ -51,7 +37,8 @@ Bound share_of(const Bound& deadline, std::size_t n) {
 // --- Socket ----------------------------------------------------------------------------------------------------------
 
 std::expected<Socket, IoError> Socket::adopt(int fd) {
-  detail::Fd owned(fd);
+  detail::Fd owned(fd, detail::take_place());
+  if (owned.limits() == nullptr) return failure(EMFILE, "adopt");
   if (const int fault = detail::prepare(fd); fault != 0) return failure(fault, "adopt");
   return Socket(std::move(owned));
 }
@@ -80,9 +67,12 @@ std::expected<void, IoError> Socket::write(std::span<const std::string_view> par
       const std::string_view part = parts[first + count].substr(skip);
       next[count] = {const_cast<char*>(part.data()), part.size()};  // is only read
     }
-    const std::int64_t result =
-        detail::when_ready(fd(), POLLOUT, deadline, [&] { return send_now(fd(), next, count); });
-    if (result < 0) return failure(static_cast<int>(-result), "write", sent);
+    msghdr message{};
+    message.msg_iov = next;
+    message.msg_iovlen = count;
+    Operation give(Code::send_message, fd(), &message);
+    const std::int32_t result = detail::perform(give, deadline);
+    if (result < 0) return failure(-result, "write", sent);
     sent += static_cast<std::size_t>(result);
     for (auto left = static_cast<std::size_t>(result); left != 0;) {
       const std::size_t of_it = std::min(left, parts[first].size() - gone);
@@ -125,10 +115,11 @@ std::expected<Socket, IoError> Listener::accept(Bound bound) {
   if (!is_open()) return failure(EBADF, "accept");
   const Bound deadline = detail::deadline_of(system_of_caller(), bound);
   for (;;) {
+    io::Place place = detail::take_place();
     Operation accept(Code::accept, fd_.get());
-    const std::int32_t result = detail::perform(accept, deadline);
+    const std::int32_t result = place ? detail::perform(accept, deadline) : -EMFILE;
     if (result >= 0) {
-      Socket made{detail::Fd(result)};
+      Socket made{detail::Fd(result, std::move(place))};
       if (path_.empty()) static_cast<void>(made.set_no_delay(true));
       return made;
     }

@@ -29,34 +29,56 @@ std::size_t ReadBuffer::take(char* to, std::size_t n) noexcept {
 
 void ReadBuffer::drop(std::size_t n) noexcept {
   begin_ += n;
-  if (begin_ != end_) return;
-  bytes_.reset();  // an idle connection keeps nothing
+  if (begin_ == end_) reset();  // an idle connection keeps nothing
+}
+
+void ReadBuffer::reset() noexcept {
+  bytes_.reset();
+  if (limits_ != nullptr) limits_->give_bytes(capacity_);
+  limits_ = nullptr;
   begin_ = end_ = capacity_ = 0;
 }
 
-std::span<char> ReadBuffer::room(std::size_t n) {
-  if (capacity_ - end_ < n) {
-    const std::size_t kept = size();
-    if (capacity_ >= kept + n) {
-      std::memmove(bytes_.get(), bytes_.get() + begin_, kept);
-    } else {
-      const std::size_t wanted = std::max(kept + n, 2 * capacity_);
-      auto larger = std::make_unique_for_overwrite<char[]>(wanted);
-      if (kept != 0) std::memcpy(larger.get(), bytes_.get() + begin_, kept);
-      bytes_ = std::move(larger);
-      capacity_ = wanted;
+// They are counted in `limits` by the caller.
+void ReadBuffer::enlarge(std::size_t capacity, io::Limits* limits) {
+  const std::size_t kept = size();
+  auto larger = std::make_unique_for_overwrite<char[]>(capacity);
+  if (kept != 0) std::memcpy(larger.get(), bytes_.get() + begin_, kept);
+  reset();
+  bytes_ = std::move(larger);
+  capacity_ = capacity;
+  limits_ = limits;
+  end_ = kept;
+}
+
+std::span<char> ReadBuffer::room(std::size_t n, io::Limits* limits) {
+  const std::size_t kept = size();
+  if (capacity_ < kept + n) {
+    const std::size_t wanted = std::max(kept + n, 2 * capacity_);
+    if (limits != nullptr && !limits->take_bytes(wanted)) return {};
+    try {
+      enlarge(wanted, limits);
+    } catch (...) {
+      if (limits != nullptr) limits->give_bytes(wanted);
+      throw;
     }
+  } else if (capacity_ - end_ < n) {
+    std::memmove(bytes_.get(), bytes_.get() + begin_, kept);
     begin_ = 0;
     end_ = kept;
   }
   return {bytes_.get() + end_, capacity_ - end_};
 }
 
-void ReadBuffer::put_back(std::string_view bytes) {
+void ReadBuffer::put_back(std::string_view bytes, io::Limits* limits) {
   if (bytes.empty()) return;
   EK_DCHECK(size() == 0);
   begin_ = end_ = 0;
-  std::memcpy(room(bytes.size()).data(), bytes.data(), bytes.size());
+  if (capacity_ < bytes.size()) {
+    enlarge(bytes.size(), limits);
+    if (limits != nullptr) limits->take_bytes_anyhow(capacity_);
+  }
+  std::memcpy(bytes_.get(), bytes.data(), bytes.size());
   fill(bytes.size());
 }
 
@@ -99,7 +121,7 @@ std::expected<void, IoError> Stream::read_exactly(std::span<char> into, Bound bo
       have += *got;
       continue;
     }
-    buffer_.put_back({into.data(), have});
+    buffer_.put_back({into.data(), have}, fd_.limits());
     if (!got) return failure(got.error().code, "read_exactly", have);
     return std::unexpected(IoError{IoFailure::end_of_stream, 0, "read_exactly", have});
   }
@@ -122,7 +144,8 @@ std::expected<std::string, IoError> Stream::read_until(std::string_view delimite
       return std::unexpected(IoError{IoFailure::too_large, 0, "read_until", have.size()});
     }
     searched = have.size() < delimiter.size() ? 0 : have.size() - delimiter.size() + 1;
-    const std::span<char> room = buffer_.room(kStep);
+    const std::span<char> room = buffer_.room(kStep, fd_.limits());
+    if (room.empty()) return failure(ENOBUFS, "read_until", buffer_.size());
     const auto got = receive(room.data(), room.size(), deadline, "read_until");
     if (!got) return failure(got.error().code, "read_until", buffer_.size());
     if (*got == 0) return std::unexpected(IoError{IoFailure::end_of_stream, 0, "read_until", buffer_.size()});
@@ -151,8 +174,8 @@ std::expected<void, IoError> Stream::write_below(std::string_view bytes, const B
 void Stream::close() noexcept {
   if (layer_ != nullptr && is_open()) layer_->end(fd_.get());
   layer_.reset();
+  buffer_.reset();  // counted where fd_ is
   fd_.reset();
-  buffer_.drop(buffer_.size());
 }
 
 }  // namespace erlking

@@ -27,10 +27,12 @@ namespace detail {
 
 class Below;
 
-/// Bytes that have come and have not been asked for yet.
+/// Bytes that have come and have not been asked for yet; what it holds is counted in the `limits` given, if any, which
+/// must outlive it.
 class ReadBuffer {
  public:
   ReadBuffer() noexcept = default;
+  ~ReadBuffer() { reset(); }
   ReadBuffer(ReadBuffer&& other) noexcept { swap(other); }
   ReadBuffer& operator=(ReadBuffer&& other) noexcept {
     ReadBuffer(std::move(other)).swap(*this);
@@ -41,21 +43,27 @@ class ReadBuffer {
     std::swap(begin_, other.begin_);
     std::swap(end_, other.end_);
     std::swap(capacity_, other.capacity_);
+    std::swap(limits_, other.limits_);
   }
   std::size_t size() const noexcept { return end_ - begin_; }
   std::string_view view() const noexcept { return {bytes_.get() + begin_, size()}; }
   /// Takes up to `n` bytes out, to `to`. How many.
   std::size_t take(char* to, std::size_t n) noexcept;
   void drop(std::size_t n) noexcept;
-  /// Room for `n` bytes behind the last; throws std::bad_alloc.
-  std::span<char> room(std::size_t n);
+  /// Room for `n` bytes behind the last; empty: the limits do not allow it. Throws std::bad_alloc.
+  std::span<char> room(std::size_t n, io::Limits* limits);
   void fill(std::size_t n) noexcept { end_ += n; }
-  /// Puts `bytes` before the first; throws std::bad_alloc.
-  void put_back(std::string_view bytes);
+  /// Puts `bytes`, which have been taken out of it, or past it, into an empty one, whatever the limits; throws
+  /// std::bad_alloc.
+  void put_back(std::string_view bytes, io::Limits* limits);
+  void reset() noexcept;
 
  private:
+  void enlarge(std::size_t capacity, io::Limits* limits);
+
   std::unique_ptr<char[]> bytes_;
   std::size_t begin_ = 0, end_ = 0, capacity_ = 0;
+  io::Limits* limits_ = nullptr;  // where capacity_ is counted
 };
 
 }  // namespace detail

@@ -123,7 +123,7 @@ struct Made {
 };
 
 // On a spare thread: the system keeps the thread that asks until the program is there.
-EK_NOIPA std::expected<Made, int> spawn_now(SubprocessOptions& options) {
+EK_NOIPA std::expected<Made, int> spawn_now(SubprocessOptions& options, io::Place place) {
   if (options.program.empty()) return std::unexpected(EINVAL);
   End in, out, error;
   int fault = open_end(options.in, STDIN_FILENO, in);
@@ -144,7 +144,7 @@ EK_NOIPA std::expected<Made, int> spawn_now(SubprocessOptions& options) {
   fault = wanted.spawn(id, options.program.c_str(), pointers(named).data(),
                        options.environment ? environment.data() : ::environ);
   if (fault != 0) return std::unexpected(fault);
-  Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, id, 0)));
+  Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, id, 0)), std::move(place));
   fault = fd.get() < 0 ? errno : 0;
   OsProcess process(id, std::move(fd));
   if (fault != 0) return std::unexpected(fault);
@@ -215,8 +215,12 @@ void OsProcess::end() noexcept {
 
 std::expected<Subprocess, IoError> Subprocess::spawn(SubprocessOptions options, Bound bound) {
   std::optional<std::expected<Made, int>> made;
+  io::Place place = detail::take_place();
+  if (!place) return failure(EMFILE, "spawn");
   try {
-    made = blocking(bound, [options = std::move(options)]() mutable { return spawn_now(options); });
+    made = blocking(bound, [options = std::move(options), place = std::move(place)]() mutable {
+      return spawn_now(options, std::move(place));
+    });
   } catch (const std::system_error& error) {
     return failure(error.code().value(), "spawn");
   }

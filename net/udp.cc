@@ -2,7 +2,7 @@
 
 #include "base/compiler.h"
 #include "net/endpoint.h"
-#include "net/when_ready.h"
+#include "runtime/operation.h"
 
 #include <cerrno>
 #include <sys/socket.h>
@@ -11,37 +11,28 @@
 namespace erlking {
 
 using detail::Endpoint, detail::failure, detail::ip_endpoint, detail::set_option;
+using io::Code, io::Operation;
 
 namespace {
 
 // Not inlined, as the others here: errno is this thread's, and their callers' waits may end on another.
-EK_NOIPA std::int64_t send_now(int fd, std::string_view bytes, Endpoint* to) noexcept {
-  for (;;) {
-    const ssize_t sent = ::sendto(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                                  to != nullptr ? to->get() : nullptr, to != nullptr ? to->size : 0);
-    if (sent >= 0) return sent;
-    if (errno != EINTR) return -errno;
-  }
-}
-
-// MSG_TRUNC: how large it was, whatever fits.
-EK_NOIPA std::int64_t receive_now(int fd, std::span<char> into, Endpoint& from) noexcept {
-  for (;;) {
-    from.size = sizeof from.storage;
-    const ssize_t size = ::recvfrom(fd, into.data(), into.size(), MSG_DONTWAIT | MSG_TRUNC, from.get(), &from.size);
-    if (size >= 0) return size;
-    if (errno != EINTR) return -errno;
-  }
-}
-
 EK_NOIPA int bind_now(int fd, Endpoint& at) noexcept { return ::bind(fd, at.get(), at.size) == 0 ? 0 : errno; }
 EK_NOIPA int connect_now(int fd, Endpoint& to) noexcept { return ::connect(fd, to.get(), to.size) == 0 ? 0 : errno; }
 EK_NOIPA int set_now(int fd, int name, bool on) noexcept { return set_option(fd, SOL_SOCKET, name, on) ? 0 : errno; }
 
 std::expected<void, IoError> send_one(int fd, std::string_view bytes, Endpoint* to, const Bound& bound,
                                       std::string_view operation) {
-  const std::int64_t sent = detail::when_ready(fd, POLLOUT, bound, [&] { return send_now(fd, bytes, to); });
-  if (sent < 0) return failure(static_cast<int>(-sent), operation);
+  if (fd < 0) return failure(EBADF, operation);
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};  // is only read
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (to != nullptr) {
+    message.msg_name = to->get();
+    message.msg_namelen = to->size;
+  }
+  Operation send(Code::send_message, fd, &message);
+  if (const std::int32_t sent = detail::perform(send, bound); sent < 0) return failure(-sent, operation);
   return {};
 }
 
@@ -76,10 +67,19 @@ std::expected<void, IoError> Udp::send(std::string_view bytes, Bound bound) {
 }
 
 std::expected<Datagram, IoError> Udp::receive(std::span<char> into, Bound bound) {
+  if (!is_open()) return failure(EBADF, "receive");
   Endpoint from;
-  const std::int64_t size =
-      detail::when_ready(fd_.get(), POLLIN, bound, [&] { return receive_now(fd_.get(), into, from); });
-  if (size < 0) return failure(static_cast<int>(-size), "receive");
+  iovec part{into.data(), into.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_name = from.get();
+  message.msg_namelen = sizeof from.storage;
+  // MSG_TRUNC: how large it was, whatever fits.
+  Operation take(Code::receive_message, fd_.get(), &message, 0, MSG_TRUNC);
+  const std::int32_t size = detail::perform(take, bound);
+  if (size < 0) return failure(-size, "receive");
+  from.size = message.msg_namelen;
   const auto bytes = static_cast<std::size_t>(size);
   if (bytes > into.size()) return failure(EMSGSIZE, "receive", bytes);
   return Datagram{bytes, shown(from)};

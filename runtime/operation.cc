@@ -78,6 +78,19 @@ class Started {
 
 }  // namespace
 
+Io::Io(System& system)
+    : system_(system),
+      limits_(std::make_shared<io::Limits>(system.options.max_descriptors, system.options.max_io_bytes)) {}
+
+void Io::stop() noexcept {
+  std::unique_ptr<io::Service> service;
+  std::unique_ptr<io::Spare> spare;
+  const base::MutexLock lock(mutex_);
+  shared_.store(nullptr, base::relaxed);  // relaxed: no process is there to load it
+  service = std::move(service_);
+  spare = std::move(spare_);
+}
+
 const io::Choice* Io::choice() {
   if (const io::Choice* const made = choice_.load(base::acquire)) return made;  // [io-choice]
   const base::MutexLock lock(mutex_);

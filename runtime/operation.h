@@ -24,7 +24,10 @@ namespace erlking::detail {
 /// every process has a worker, one for all.
 class Io {
  public:
-  explicit Io(System& system) noexcept : system_(system) {}
+  explicit Io(System& system);
+  /// Its threads are joined, once, before what they wake processes with goes: nothing is begun any more. One may still
+  /// be leaving the wake of a process that has ended meanwhile.
+  void stop() noexcept;
 
   /// The driver that works here; chosen at the first call, which may log why it is not the one asked for. Null: none
   /// works, and a line in the log says why. Any thread.
@@ -37,12 +40,14 @@ class Io {
   void cancel(io::Operation& operation) noexcept;
   /// The threads that wait for others; null: there is no memory for them. Any thread.
   io::Spare* spare() noexcept;
+  const std::shared_ptr<io::Limits>& limits() const noexcept { return limits_; }
 
  private:
   bool start_spare(io::Operation& operation) noexcept;
   io::Driver* driver_of(Process& process) noexcept;
 
   System& system_;
+  const std::shared_ptr<io::Limits> limits_;
   base::Mutex mutex_;
   io::Choice chosen_ EK_GUARDED_BY(mutex_){};
   std::string fault_ EK_GUARDED_BY(mutex_);

@@ -29,6 +29,15 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_SPARE_THREADS")
       ->check(CLI::Range(1u, kMaxSpareThreads))
       ->capture_default_str();
+  app->add_option("--ek-max-descriptors", options.max_descriptors,
+                  "sockets, files, pipes and subprocesses open at once, 0 to 1000000000; 0: as the system allows")
+      ->envname("ERLKING_MAX_DESCRIPTORS")
+      ->check(CLI::Range(0u, kMaxDescriptors))
+      ->capture_default_str();
+  app->add_option("--ek-max-io-bytes", options.max_io_bytes,
+                  "bytes that all connections together may have read ahead; 0: no bound but each one's")
+      ->envname("ERLKING_MAX_IO_BYTES")
+      ->capture_default_str();
   app->add_option("--ek-workers", options.workers, "worker threads of steal, 1 to 1024; 0: one per usable CPU")
       ->envname("ERLKING_WORKERS")
       ->check(CLI::Range(0u, 1024u))

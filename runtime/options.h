@@ -22,6 +22,9 @@ enum class ClockKind : std::uint8_t {
 /// The most threads that can be allowed for blocking().
 inline constexpr unsigned kMaxSpareThreads = 1024;
 
+/// The highest bound on descriptors.
+inline constexpr std::uint32_t kMaxDescriptors = 1'000'000'000;
+
 /// The most timers that can be allowed for one process.
 inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 
@@ -35,6 +38,12 @@ struct Options {
   /// --ek-io, ERLKING_IO: "uring", "epoll"; uring gives way to epoll where it does not work, and the log says so
   std::string io = "uring";
   unsigned spare_threads = 16;  ///< --ek-spare-threads, ERLKING_SPARE_THREADS: most for blocking(), 1 to 1,024
+  /// --ek-max-descriptors, ERLKING_MAX_DESCRIPTORS: open at once of sockets, files, pipes and subprocesses, 0 to
+  /// 1,000,000,000; at the bound what would open one fails with IoFailure::limit. 0: the system's bound alone
+  std::uint32_t max_descriptors = 0;
+  /// --ek-max-io-bytes, ERLKING_MAX_IO_BYTES: of what connections have read ahead; at the bound a read that would need
+  /// more fails with IoFailure::limit. 0: each connection's own bounds alone
+  std::uint64_t max_io_bytes = 0;
   unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
   bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000

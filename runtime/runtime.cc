@@ -90,10 +90,7 @@ System::System(Options given)
 }
 
 System::~System() {
-  // Threads of input and output may still be leaving the wake of a process that has ended meanwhile: in the scheduler,
-  // in a heap. They are joined before any of that goes; an Io that has begun nothing takes the place.
-  std::destroy_at(&io);
-  std::construct_at(&io, *this);
+  io.stop();
   scheduler.reset();
   if (tag >= 0) detail::release_process_wide(tag);
 }

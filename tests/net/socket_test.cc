@@ -490,7 +490,7 @@ TEST(ReadBufferTest, KeepsWhatIsLeftInOrder) {
   base::Random random(1);
   for (int round = 0; round < 2'000; ++round) {
     const std::string more(random.below(300), static_cast<char>('a' + round % 26));
-    const std::span<char> room = buffer.room(300);
+    const std::span<char> room = buffer.room(300, nullptr);
     ASSERT_GE(room.size(), 300u);
     std::copy(more.begin(), more.end(), room.begin());
     buffer.fill(more.size());
@@ -509,7 +509,7 @@ TEST(ReadBufferTest, KeepsWhatIsLeftInOrder) {
 TEST(ReadBufferTest, DoesNotGrowWithTheLengthOfAConversation) {
   detail::ReadBuffer buffer;
   for (int round = 0; round < 1'000; ++round) {
-    const std::span<char> room = buffer.room(4096);
+    const std::span<char> room = buffer.room(4096, nullptr);
     ASSERT_LE(room.size(), 4u * 4096) << round;
     buffer.fill(4096);
     buffer.drop(buffer.size() - 1);  // the first byte of the next line has come, always
