@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gc/gc.h"                  // IWYU pragma: export
+#include "net/active.h"             // IWYU pragma: export
 #include "net/file.h"               // IWYU pragma: export
 #include "net/give.h"               // IWYU pragma: export
 #include "net/pipe.h"               // IWYU pragma: export

@@ -1,6 +1,5 @@
 #include "net/stream.h"
 
-#include "base/assert.h"
 #include "runtime/operation.h"
 #include "runtime/system.h"
 
@@ -39,16 +38,17 @@ void ReadBuffer::reset() noexcept {
   begin_ = end_ = capacity_ = 0;
 }
 
-// They are counted in `limits` by the caller.
-void ReadBuffer::enlarge(std::size_t capacity, io::Limits* limits) {
+// Counted in `limits` by the caller. What it holds begins at `begin` then.
+void ReadBuffer::enlarge(std::size_t capacity, std::size_t begin, io::Limits* limits) {
   const std::size_t kept = size();
   auto larger = std::make_unique_for_overwrite<char[]>(capacity);
-  if (kept != 0) std::memcpy(larger.get(), bytes_.get() + begin_, kept);
+  if (kept != 0) std::memcpy(larger.get() + begin, bytes_.get() + begin_, kept);
   reset();
   bytes_ = std::move(larger);
   capacity_ = capacity;
   limits_ = limits;
-  end_ = kept;
+  begin_ = begin;
+  end_ = begin + kept;
 }
 
 std::span<char> ReadBuffer::room(std::size_t n, io::Limits* limits) {
@@ -57,7 +57,7 @@ std::span<char> ReadBuffer::room(std::size_t n, io::Limits* limits) {
     const std::size_t wanted = std::max(kept + n, 2 * capacity_);
     if (limits != nullptr && !limits->take_bytes(wanted)) return {};
     try {
-      enlarge(wanted, limits);
+      enlarge(wanted, 0, limits);
     } catch (...) {
       if (limits != nullptr) limits->give_bytes(wanted);
       throw;
@@ -71,15 +71,12 @@ std::span<char> ReadBuffer::room(std::size_t n, io::Limits* limits) {
 }
 
 void ReadBuffer::put_back(std::string_view bytes, io::Limits* limits) {
-  if (bytes.empty()) return;
-  EK_DCHECK(size() == 0);
-  begin_ = end_ = 0;
-  if (capacity_ < bytes.size()) {
-    enlarge(bytes.size(), limits);
+  if (begin_ < bytes.size()) {
+    enlarge(bytes.size() + size(), bytes.size(), limits);
     if (limits != nullptr) limits->take_bytes_anyhow(capacity_);
   }
-  std::memcpy(bytes_.get(), bytes.data(), bytes.size());
-  fill(bytes.size());
+  begin_ -= bytes.size();
+  if (!bytes.empty()) std::memcpy(bytes_.get() + begin_, bytes.data(), bytes.size());
 }
 
 }  // namespace detail

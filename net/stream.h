@@ -53,13 +53,12 @@ class ReadBuffer {
   /// Room for `n` bytes behind the last; empty: the limits do not allow it. Throws std::bad_alloc.
   std::span<char> room(std::size_t n, io::Limits* limits);
   void fill(std::size_t n) noexcept { end_ += n; }
-  /// Puts `bytes`, which have been taken out of it, or past it, into an empty one, whatever the limits; throws
-  /// std::bad_alloc.
+  /// Puts `bytes`, which have been read, before the first, whatever the limits; throws std::bad_alloc.
   void put_back(std::string_view bytes, io::Limits* limits);
   void reset() noexcept;
 
  private:
-  void enlarge(std::size_t capacity, io::Limits* limits);
+  void enlarge(std::size_t capacity, std::size_t begin, io::Limits* limits);
 
   std::unique_ptr<char[]> bytes_;
   std::size_t begin_ = 0, end_ = 0, capacity_ = 0;
@@ -140,7 +139,7 @@ class Stream {
 
 namespace detail {
 
-/// A layer's way to the descriptor.
+/// A layer's way to the descriptor, and an Active's to the buffer.
 class Below {
  public:
   static std::expected<std::size_t, IoError> receive(Stream& stream, char* into, std::size_t n, const Bound& bound,
@@ -151,6 +150,8 @@ class Below {
     return stream.write_below(bytes, deadline);
   }
   static void set_layer(Stream& stream, std::unique_ptr<Layer> layer) noexcept { stream.layer_ = std::move(layer); }
+  /// What the caller has read is given by the next read.
+  static void put_back(Stream& stream, std::string_view bytes) { stream.buffer_.put_back(bytes, stream.fd_.limits()); }
   static Layer* layer(const Stream& stream) noexcept { return stream.layer(); }
 };
 

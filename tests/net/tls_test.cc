@@ -162,6 +162,36 @@ TEST_P(TlsTest, ASecureSocketIsReadAndWrittenAsAnyOther) {
   });
 }
 
+TEST_P(TlsTest, AnActiveReadsAndWritesThroughIt) {
+  run([this] {
+    static constexpr std::size_t kSize = 1'000'003;
+    // The peer reads nothing before it has written all.
+    const std::uint16_t port = serve(server(), [](Outcome& peer) {
+      ASSERT_TRUE(peer);
+      ASSERT_TRUE(peer->write(std::string(kSize, 'a'), 60s));
+      std::string got(kSize, ' ');
+      ASSERT_TRUE(peer->read_exactly(got, 60s));
+      EXPECT_TRUE(got == std::string(kSize, 'b'));
+    });
+    auto socket = tls::connect("127.0.0.1", port, client(), 60s);
+    ASSERT_TRUE(socket) << socket.error().to_string();
+    auto active = Active::start(*std::move(socket), {.credit = 5'000});
+    ASSERT_TRUE(active);
+    EXPECT_TRUE(active->write(std::string(kSize, 'b'), 60s));
+    std::size_t got = 0;
+    for (bool going = true; going;) {
+      receive(
+          60s, [&](Active::Data& data) { got += data.bytes.size(); },
+          [&](Active::Passive) { EXPECT_TRUE(active->add_credit(5'000)); },
+          [&](Active::Ended& end) {
+            EXPECT_FALSE(end.error) << end.error->to_string();
+            going = false;
+          });
+    }
+    EXPECT_EQ(got, kSize);
+  });
+}
+
 TEST_P(TlsTest, ManyBytesInBothDirections) {
   run([this] {
     static constexpr std::size_t kSize = 1'000'003;
