@@ -80,7 +80,6 @@ class Log {
   std::vector<std::pair<std::shared_ptr<Pipeline>, std::uint32_t>> waiting_for_;  // whose, and the part
   std::size_t group_ = 0;                                                         // bytes taken since the last commit
   std::uint64_t snapshot_bytes_ = 0;
-  bool broken_ = false;  // a sync has failed (L4)
   Clock::time_point synced_ = now();
   Clock::time_point rewrite_from_ = now();  // not before, so that one that fails is not begun again at once
 };
@@ -119,7 +118,8 @@ std::size_t Log::load(const std::string& path, bool snapshot, std::vector<std::u
                                       }),
                          path);
   if (snapshot && !read.ended) give_up(path + ": the snapshot is damaged");
-  if (read.good == 0 && read.size >= file_head(1).size()) give_up(path + ": this is no log");
+  // No more than a head, and none: it was being made, for records are written only after a head that is on the disk.
+  if (read.good == 0 && read.size > file_head(1).size()) give_up(path + ": this is no log");
   if (read.good < read.size) {
     tell(base::Level::warning,
          path + ": the last " + std::to_string(read.size - read.good) + " bytes were not written completely: cut off");
@@ -147,7 +147,7 @@ std::expected<LogFile, IoError> Log::open_file(std::uint64_t number) {
 }
 
 std::uint64_t Log::begin_next() {
-  if (broken_) return 0;
+  if (world_->sync_failed) return 0;
   auto next = open_file(files_.back().number + 1);
   if (!next) {
     tell(base::Level::error, "no new log file: " + next.error().to_string());
@@ -213,7 +213,7 @@ void Log::recover() {
   files_.push_back(need(open_file(std::max<std::uint64_t>(number, 1)), folder_));
   if (!same) remove_older(number);
   file_of_.assign(parts, files_.back().number);
-  world_->log_error = 0;
+  if (!world_->sync_failed) world_->log_error = 0;
   std::size_t keys = 0;
   for (const auto& store : stores_) keys += store->size();
   tell(base::Level::info, "recovered " + std::to_string(keys) + " keys from " + folder_);
@@ -242,7 +242,7 @@ void Log::take(Append&& append) {
 }
 
 bool Log::write_pending() {
-  if (broken_) return false;
+  if (world_->sync_failed) return false;
   for (LogFile& file : files_) {
     if (file.pending.empty()) continue;
     if (const auto written = file.file.write_at(file.size, file.pending, kPatience); !written) {
@@ -263,11 +263,11 @@ bool Log::write_pending() {
 }
 
 bool Log::sync() {
-  if (broken_) return false;
+  if (world_->sync_failed) return false;
   for (LogFile& file : files_) {
     if (!file.dirty) continue;
     if (const auto synced = file.file.sync_data(kPatience); !synced) {
-      broken_ = true;
+      world_->sync_failed = true;
       world_->log_error = synced.error().code == 0 ? EIO : synced.error().code;
       tell(base::Level::error,
            "writes are refused from now on, for the log may have lost some: " + synced.error().to_string());
@@ -296,7 +296,8 @@ void Log::commit() {
 
 void Log::rewrite_if_grown() {
   const std::uint64_t least = std::max(world_->settings.rewrite_min, 2 * snapshot_bytes_);
-  if (broken_ || world_->log_bytes < least || now() < rewrite_from_ || world_->rewriting.exchange(true)) return;
+  if (world_->sync_failed || world_->log_bytes < least || now() < rewrite_from_ || world_->rewriting.exchange(true))
+    return;
   rewrite_from_ = now() + kRewriteRest;
   if (send(Name{kRewriter}, Rewrite{}) != Delivery::queued) world_->rewriting = false;
 }

@@ -43,7 +43,8 @@ struct World {
   std::atomic<std::uint32_t> clients{0};         ///< connected
   std::atomic<std::uint64_t> connections{0};     ///< since the start
   std::atomic<std::uint64_t> commands{0};
-  std::atomic<int> log_error{0};  ///< errno: the log takes nothing, so no write is run; 0: it does
+  std::atomic<int> log_error{0};         ///< errno: the log takes nothing, so no write is run; 0: it does
+  std::atomic<bool> sync_failed{false};  ///< log_error stays, also when the log's process is started anew
   std::atomic<bool> rewriting{false};
   std::atomic<std::uint64_t> log_bytes{0};
   std::atomic<std::uint16_t> port{0};  ///< where it listens
