@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   erlking::Options options = erlking::Options::from(argc, argv);  // takes its own flags, --ek-…, out of argv
   kv::CommandLine given = kv::parse(argc, argv);
   if (given.status) return *given.status;
+  if (options.workers == 0 && options.scheduler == "steal") options.workers = 1;  // README.md says why
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write
   try {
     erlking::Runtime runtime(options);

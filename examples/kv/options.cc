@@ -46,7 +46,7 @@ CommandLine parse(int argc, char** argv) {
       ->transform(bytes)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.footer(erlking::Options::help());
+  app.footer("It runs on one worker unless --ek-workers says more.\n\n" + erlking::Options::help());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

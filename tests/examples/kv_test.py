@@ -733,8 +733,8 @@ def test_wrong_arguments(_):
         server.stop()
 
 
-PLACES = [[], ['--ek-io=epoll'], ['--ek-scheduler=threads'], ['--ek-scheduler=threads', '--ek-io=epoll'],
-          ['--ek-workers=1']]
+PLACES = [['--ek-workers=2'], ['--ek-workers=2', '--ek-io=epoll'], ['--ek-scheduler=threads'],
+          ['--ek-scheduler=threads', '--ek-io=epoll'], []]
 EVERYWHERE = ['test_replies_are_those_of_redis', 'test_what_is_written_is_there_again', 'test_publish_and_subscribe',
               'test_many_peers_at_once', 'test_silent_and_half_open_peers']
 NEEDS = {'test_replies_are_those_of_redis': 'redis-server',
