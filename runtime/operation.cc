@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <fcntl.h>
 #include <new>
 #include <poll.h>
 #include <system_error>
@@ -46,6 +47,12 @@ bool sleep_until(Process& process, const Bound& bound, Over&& over) {
     }
     if (wait.wait() == TicketWait::Ended::expired) return over();
   }
+}
+
+// The kernel cannot promise that such a write does not wait, so its ring gives it to threads of its own, which took
+// 200 µs over what ours do in 70 (a log on ext4, under load).
+bool is_buffered_write(const io::Operation& operation) noexcept {
+  return operation.code == io::Code::write_at && (::fcntl(operation.fd, F_GETFL) & O_DIRECT) == 0;
 }
 
 // An operation that has been started: whoever leaves it is sure that it is over (OW1).
@@ -165,7 +172,8 @@ EK_NOIPA bool Io::start(Process& process, io::Operation& operation) noexcept {
     return false;
   }
   if (driver->attempt(operation)) return false;
-  if (operation.code >= io::Code::read_at && !driver->does_files()) return start_spare(operation);
+  const bool of_file = operation.code >= io::Code::read_at;
+  if (of_file && (!driver->does_files() || is_buffered_write(operation))) return start_spare(operation);
   operation.driver = driver;
   if (core_of(process).driver != nullptr) {
     driver->start(operation);

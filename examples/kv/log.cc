@@ -24,6 +24,7 @@ namespace {
 
 constexpr auto kPatience = 10min;             // for one operation of the disk
 constexpr auto kRetry = 1s;                   // after a write that failed
+constexpr auto kGrowMost = 10ms;              // that a group waits for more, however long syncs take
 constexpr auto kRewriteRest = 10s;            // between two rewrites
 constexpr std::size_t kGroupMost = 8u << 20;  // bytes written at once, and one part's batch more
 
@@ -67,6 +68,8 @@ class Log {
   bool sync();
   void commit();
   void rewrite_if_grown();
+  bool receive_one(Bound bound);
+  Bound rest();
   bool idle() const {
     return std::ranges::none_of(files_, [](const LogFile& file) { return file.dirty || !file.pending.empty(); });
   }
@@ -80,6 +83,10 @@ class Log {
   std::vector<std::pair<std::shared_ptr<Pipeline>, std::uint32_t>> waiting_for_;  // whose, and the part
   std::size_t group_ = 0;                                                         // bytes taken since the last commit
   std::uint64_t snapshot_bytes_ = 0;
+  std::size_t released_ = 0, expected_ = 0;  // requests (L5)
+  Duration sync_took_{0}, patience_{0};
+  std::optional<Clock::time_point> grow_until_;
+  std::optional<Reason> end_;  // it has been told to end
   Clock::time_point synced_ = now();
   Clock::time_point rewrite_from_ = now();  // not before, so that one that fails is not begun again at once
 };
@@ -264,6 +271,7 @@ bool Log::write_pending() {
 
 bool Log::sync() {
   if (world_->sync_failed) return false;
+  const Clock::time_point began = now();
   for (LogFile& file : files_) {
     if (!file.dirty) continue;
     if (const auto synced = file.file.sync_data(kPatience); !synced) {
@@ -276,6 +284,7 @@ bool Log::sync() {
     file.dirty = false;
   }
   synced_ = now();
+  sync_took_ = synced_ - began;
   return true;
 }
 
@@ -289,6 +298,7 @@ void Log::commit() {
   }
   for (const auto& [pipeline, part] : waiting_for_) pipeline->section(part).lost = good ? 0 : world_->log_error.load();
   for (From<Run>& from : waiting_) from.reply({});
+  released_ = waiting_.size();
   waiting_.clear();
   waiting_for_.clear();
   rewrite_if_grown();
@@ -302,49 +312,65 @@ void Log::rewrite_if_grown() {
   if (send(Name{kRewriter}, Rewrite{}) != Delivery::queued) world_->rewriting = false;
 }
 
+// One message, waited for so long. False: none came, or it was the end.
+bool Log::receive_one(Bound bound) {
+  return receive(
+      bound, [&](Append&& append) { return take(std::move(append)), true; },
+      [&](TakeStore& request, From<TakeStore> from) {
+        from.reply(std::move(stores_[request.part]));
+        return true;
+      },
+      [&](BeginNext&, From<BeginNext> from) {
+        from.reply(begin_next());
+        return true;
+      },
+      [&](PartMovesOn moves) {
+        file_of_[moves.part] = files_.back().number;
+        return true;
+      },
+      [&](DropOlder& request, From<DropOlder> from) {
+        commit();
+        while (files_.front().number < request.number && files_.front().pending.empty()) files_.pop_front();
+        remove_older(files_.front().number);
+        snapshot_bytes_ = request.snapshot_bytes;
+        from.reply(files_.front().number == request.number);
+        return true;
+      },
+      [&](Exit exit) {
+        end_ = exit.reason;
+        return false;
+      },
+      [](Timeout) { return false; });
+}
+
+// How long a group may still wait to begin, or to grow (L5).
+Bound Log::rest() {
+  if (!waiting_.empty()) {
+    if (!grow_until_) grow_until_ = now() + patience_;
+    return waiting_.size() < expected_ ? Bound(*grow_until_) : Bound(0s);
+  }
+  if (group_ != 0) return 0s;
+  if (world_->log_error != 0) return kRetry;
+  if (world_->settings.sync == Sync::everysec && !idle()) return synced_ + 1s;
+  return forever;
+}
+
 void Log::run() {
   trap_exit(true);
-  std::optional<Reason> end;
-  while (!end) {
-    Bound next = forever;
-    if (world_->log_error != 0) {
-      next = kRetry;
-    } else if (world_->settings.sync == Sync::everysec && !idle()) {
-      next = synced_ + 1s;
+  while (!end_) {
+    while (group_ < kGroupMost && receive_one(0s)) {
     }
-    for (bool more = true; more && group_ < kGroupMost; next = 0s) {
-      more = receive(
-          next, [&](Append&& append) { return take(std::move(append)), true; },
-          [&](TakeStore& request, From<TakeStore> from) {
-            from.reply(std::move(stores_[request.part]));
-            return true;
-          },
-          [&](BeginNext&, From<BeginNext> from) {
-            from.reply(begin_next());
-            return true;
-          },
-          [&](PartMovesOn moves) {
-            file_of_[moves.part] = files_.back().number;
-            return true;
-          },
-          [&](DropOlder& request, From<DropOlder> from) {
-            commit();
-            while (files_.front().number < request.number && files_.front().pending.empty()) files_.pop_front();
-            remove_older(files_.front().number);
-            snapshot_bytes_ = request.snapshot_bytes;
-            from.reply(files_.front().number == request.number);
-            return true;
-          },
-          [&](Exit exit) {
-            end = exit.reason;
-            return false;
-          },
-          [](Timeout) { return false; });
+    expected_ = released_ + waiting_.size();
+    grow_until_.reset();
+    while (!end_ && group_ < kGroupMost && receive_one(rest())) {
     }
+    // Where waiting for more is in vain it is soon given up.
+    const Duration most = std::min<Duration>(4 * sync_took_, kGrowMost);
+    patience_ = waiting_.size() < expected_ ? patience_ / 2 : std::min(2 * patience_ + sync_took_ / 16, most);
     commit();
   }
   if (world_->settings.sync != Sync::no) sync();
-  exit(*end);
+  exit(*end_);
 }
 
 }  // namespace
