@@ -11,9 +11,9 @@
 //   L3  With Sync::always a part's replies go out when the sync has ended that came after their records were written.
 //   L4  A write that fails is tried again each second, at the same place; meanwhile the parts run no writes. A sync
 //       that fails is never tried again: what the system has thrown away it would not write.
-//   L5  A sync costs the same for one reply as for a hundred. So a group waits until all whose replies went out with the
-//       last sync, or waited then already, have written again; but no longer than a few syncs take, and less if that
-//       was in vain the last time.
+//   L5  A sync costs the same for one reply as for a hundred. So a group waits until all whose replies went out with
+//       the last sync, or waited then already, have written again; but no longer than a few syncs take, and less if
+//       that was in vain the last time.
 #pragma once
 
 #include "examples/kv/pipeline.h"
