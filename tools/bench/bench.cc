@@ -11,6 +11,7 @@
 #include "tools/bench/peer.h"
 #include "tools/bench/read_file.h"
 #include "tools/bench/report.h"
+#include "tools/bench/store.h"
 #include <erlking/erlking.h>
 
 #include <fmt/format.h>
@@ -261,6 +262,9 @@ class Bench {
       const auto n = static_cast<std::uint64_t>(kFloorReads * std::min(1.0, options_.scale));
       floors[static_cast<std::size_t>(Floor::fio_read)] = file_->fio(n, cpus.empty() ? 0 : cpus[0]);
     }
+    for (const Workload* const workload : options_.workloads) {
+      if (workload->is_store()) ask_redis(*workload);
+    }
     board_.floors_disturbed = board_.floors_disturbed || disturbed;
     return floors;
   }
@@ -323,6 +327,23 @@ class Bench {
     return best;
   }
 
+  // Asks `server` for `n` requests, as the workload says.
+  static Result ask(const Workload& workload, std::expected<std::unique_ptr<Store>, Failure> server, std::uint64_t n,
+                    base::Nanos limit) {
+    if (!server) return std::unexpected(std::move(server.error()));
+    return (*server)->run(n, workload.pipeline(), limit);
+  }
+
+  // Without redis-server there is nothing to compare with.
+  void ask_redis(const Workload& workload) {
+    const std::uint64_t n = operations({&workload}, Contender::erlking, options_.scale);
+    const Result result = ask(workload, Store::redis(workload.syncs()), n, kFloorLimit);
+    if (!result) return;
+    for (const Figure& figure : result->figures) {
+      board_.redis[{workload.name, figure.metric}].push_back(figure.value);
+    }
+  }
+
   bool echoes() const {
     return std::ranges::any_of(options_.workloads, [](const Workload* each) { return each->name == "tcp-echo"; });
   }
@@ -380,6 +401,15 @@ class Bench {
       const auto server = EchoServer::start(own);
       if (!server) return std::unexpected(Failure{server.error()});
       return idle_connections(::getpid(), (*server)->port(), n, base::to_nanos(limit));
+    }
+    if (job.which.workload->is_store()) {
+      const Variant& with = variant(job);
+      const std::vector<std::string> flags = {"--ek-scheduler=" + with.scheduler, "--ek-io=" + with.io,
+                                              fmt::format("--ek-workers={}", job.which.workers)};
+      const bool own_workers = with.scheduler == "threads";  // each process has one, and there is nothing to say
+      auto server =
+          Store::kv(own_workers ? std::vector(flags.begin(), flags.end() - 1) : flags, job.which.workload->syncs());
+      return ask(*job.which.workload, std::move(server), n, base::to_nanos(limit));
     }
     if (job.which.workload->reads_files()) {
       return run_file_read(runtime(job), job.which, n, file_->path(), ReadFile::kBytes, limit);

@@ -156,11 +156,7 @@ std::string page_of(const Board& board, const PageFacts& facts) {
   }
   data["rows"] = data["floors"] = json::array();
   for (const Row& row : board.rows) data["rows"].push_back(row_of(board, row));
-  for (std::size_t i = 0; i < kFloors; ++i) {
-    if (std::isnan(board.floors[i])) continue;
-    data["floors"].push_back({std::string(describe(static_cast<Floor>(i))),
-                              text_of(board.floors[i], Unit::ns) + (board.floors_disturbed ? "*" : "")});
-  }
+  for (const auto& [what, value] : board.floor_lines()) data["floors"].push_back({what, value});
   // A command line may hold bytes that are no UTF-8, and "</script>".
   std::string text = data.dump(-1, ' ', false, json::error_handler_t::replace);
   for (std::size_t at = 0; (at = text.find('<', at)) != text.npos;) text.replace(at, 1, "\\u003c");

@@ -114,6 +114,12 @@ std::int64_t Neighbours::others() const {
     clockid_t clock;
     if (::clock_getcpuclockid(child, &clock) == 0) ours += cpu_ns(clock);
   }
+  rusage ended{};
+  if (::getrusage(RUSAGE_CHILDREN, &ended) == 0) {  // and what has been waited for
+    for (const timeval& time : {ended.ru_utime, ended.ru_stime}) {
+      ours += std::int64_t{time.tv_sec} * 1'000'000'000 + std::int64_t{time.tv_usec} * 1'000;
+    }
+  }
   return busy_ns() - ours;
 }
 

@@ -112,6 +112,20 @@ const Row* Board::find(std::string_view workload, unsigned workers, std::string_
   return nullptr;
 }
 
+std::vector<std::pair<std::string, std::string>> Board::floor_lines() const {
+  std::vector<std::pair<std::string, std::string>> lines;
+  const std::string mark = floors_disturbed ? "*" : "";
+  for (std::size_t i = 0; i < kFloors; ++i) {
+    if (std::isnan(floors[i])) continue;
+    lines.emplace_back(describe(static_cast<Floor>(i)), text_of(floors[i], Unit::ns) + mark);
+  }
+  for (const auto& [which, samples] : redis) {
+    lines.emplace_back(fmt::format("redis-server, {}, {}", which.first, which.second),
+                       text_of(summarise(samples).median, Unit::ns) + mark);
+  }
+  return lines;
+}
+
 double Board::ours(std::string_view workload, unsigned workers, std::string_view metric) const {
   const Row* const row = find(workload, workers, metric);
   if (row == nullptr || row->of(Contender::erlking).empty()) return std::numeric_limits<double>::quiet_NaN();
@@ -169,11 +183,7 @@ void print_table(std::FILE* out, const Board& board) {
 
 void print_floors(std::FILE* out, const Board& board) {
   std::vector<std::vector<std::string>> lines;
-  for (std::size_t i = 0; i < kFloors; ++i) {
-    if (std::isnan(board.floors[i])) continue;
-    lines.push_back({"floor: " + std::string(describe(static_cast<Floor>(i))),
-                     text_of(board.floors[i], Unit::ns) + (board.floors_disturbed ? "*" : ""), ""});
-  }
+  for (const auto& [what, value] : board.floor_lines()) lines.push_back({"floor: " + what, value, ""});
   print_columns(out, lines);
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace erlking::bench {
@@ -56,6 +57,8 @@ struct Board {
   std::vector<Row> rows;
   FloorFigures floors{};
   bool floors_disturbed = false;  // some of their rounds were
+  /// What redis-server gave in a round's place for ours, by workload and metric; ns.
+  std::map<std::pair<std::string_view, std::string>, std::vector<double>> redis;
 
   /// What tells a variant from the others: "", "threads", "threads epoll".
   std::string name_of(const Variant& variant) const;
@@ -66,6 +69,8 @@ struct Board {
   Row& row(const Case& which, std::string_view metric);
   /// Null: not measured.
   const Row* find(std::string_view workload, unsigned workers, std::string_view metric) const;
+  /// Floors and what redis-server gave, each with what it is.
+  std::vector<std::pair<std::string, std::string>> floor_lines() const;
   /// Our median; NaN: not measured.
   double ours(std::string_view workload, unsigned workers, std::string_view metric) const;
 };

@@ -9,13 +9,13 @@ namespace erlking::bench {
 namespace {
 
 // What an own bound is a multiple of; `speed_up`: so many times faster than with one worker, at least.
-enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep, echo, fio };
+enum class Of : std::uint8_t { none, unit, sum, line, hop_apart, speed_up, call, futex, sleep, echo, fio, redis };
 
 struct Target {
-  std::string_view workload, metric;
-  unsigned workers;  // 0: any number; 2: two or more
-  double beam, go;   // at least so many times better; 0: nothing promised
-  double own;        // at most so many times `of`
+  std::string_view workload, metric;  // metric empty: each
+  unsigned workers;                   // 0: any number; 2: two or more
+  double beam, go;                    // at least so many times better; 0: nothing promised
+  double own;                         // at most so many times `of`
   Of of;
 };
 
@@ -54,6 +54,9 @@ constexpr Target kTargets[] = {
     {"tcp-echo", "ns_per_request", 0, 1.4, 1.3, 1, Of::echo},
     {"tcp-echo", "p99", 0, 0, 0, 1.3, Of::echo},
     {"file-read", "ns_per_read", 1, 0, 0, 1 / 0.95, Of::fio},
+    {"kv", "", 0, 0, 0, 1, Of::redis},
+    {"kv-16", "", 0, 0, 0, 1 / 1.2, Of::redis},
+    {"kv-always", "", 0, 0, 0, 1, Of::redis},
     {"idle-connections", "bytes_each", 0, 0, 0, 6'144, Of::unit},
     {"idle-connections", "percent_cpu", 0, 0, 0, 1, Of::unit},
     {"idle", "bytes_each", 0, 0, 0, 4'710, Of::unit},
@@ -103,6 +106,10 @@ Base base_of(const Board& board, const Row& row, Of of) {
         return {floor(row.which.workers == 1 ? Floor::echo_apart_p99 : Floor::echo_together_p99), "bare epoll"};
       }
       return {floor(row.which.workers == 1 ? Floor::echo_apart : Floor::echo_together), "bare epoll"};
+    case Of::redis: {
+      const auto theirs = board.redis.find({row.which.workload->name, row.metric});
+      return {theirs != board.redis.end() ? summarise(theirs->second).median : std::nan(""), "redis-server"};
+    }
     case Of::fio:
       return {floor(Floor::fio_read), "fio"};
     case Of::speed_up:
@@ -163,7 +170,8 @@ std::string verdict(const Board& board, const Row& row) {
   for (const Target& target : kTargets) {
     const bool this_many =
         target.workers == 0 || (target.workers == 1 ? row.which.workers == 1 : row.which.workers >= 2);
-    if (target.workload != row.which.workload->name || target.metric != row.metric || !this_many) continue;
+    const bool this_metric = target.metric == row.metric || target.metric.empty();
+    if (target.workload != row.which.workload->name || !this_metric || !this_many) continue;
     judge_peer(text, row, Contender::beam, target.beam);
     judge_peer(text, row, Contender::go, target.go);
     judge_own(text, board, row, target);

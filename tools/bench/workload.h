@@ -35,9 +35,13 @@ struct Workload {
 
   bool is_latency() const noexcept { return name == "latency"; }
   /// Ours does input and output, and depends on the driver.
-  bool uses_io() const noexcept { return uses_sockets() || reads_files(); }
+  bool uses_io() const noexcept { return uses_sockets() || reads_files() || is_store(); }
   bool uses_sockets() const noexcept { return name == "tcp-echo" || name == "idle-connections"; }
   bool reads_files() const noexcept { return name.starts_with("file-read"); }
+  /// examples/kv, a program of its own; with a log that is synced; so many requests under way on a connection.
+  bool is_store() const noexcept { return name.starts_with("kv"); }
+  bool syncs() const noexcept { return name == "kv-always"; }
+  unsigned pipeline() const noexcept { return name == "kv-16" ? 16 : 1; }
   bool needs_two() const noexcept { return place != Place::natural; }
 };
 
