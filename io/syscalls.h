@@ -58,7 +58,7 @@ inline std::int32_t call(Operation& operation) noexcept {
         break;
       case Code::connect:
         result = ::connect(operation.fd, static_cast<const sockaddr*>(operation.data), operation.size);
-        if (result < 0 && errno == EINPROGRESS) return -EAGAIN;
+        if (result < 0 && (errno == EINPROGRESS || errno == EALREADY)) return -EAGAIN;  // the latter: asked again
         if (result < 0 && errno == EAGAIN) return -EBUSY;  // a Unix socket whose line of waiting connections is full
         break;
       case Code::read:

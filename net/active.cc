@@ -53,6 +53,8 @@ class OnlyIf {
   S source_;
 };
 
+bool has_passed(const Bound& deadline) { return !deadline.is_forever() && base::to_time_point(deadline.ns()) <= now(); }
+
 class Connection {
  public:
   Connection(Socket socket, const ActiveOptions& options, Pid owner) noexcept
@@ -60,11 +62,21 @@ class Connection {
 
   void operator()() {
     monitor(owner_);
-    while (open_) step();
+    while (open_) {
+      try {
+        step();
+      } catch (const std::bad_alloc&) {
+        if (reads_) end(IoError::of(ENOMEM, "read"));
+        if (writing_) answer_write(failure(ENOMEM, "write", writing_->sent));
+      }
+    }
   }
 
  private:
   void step() {
+    // Whatever is ready: a bound that has passed is told.
+    if (writing_ && has_passed(writing_->request.deadline))
+      return answer_write(failure(ETIME, "write", writing_->sent));
     select(
         writing_ ? writing_->request.deadline : Bound(forever), OnlyIf(has_news(), on_room(owner_, [this] { tell(); })),
         OnlyIf(writing_.has_value(), on_writable(socket_, [this] { write_on(); })),
@@ -76,6 +88,7 @@ class Connection {
         },
         [this](Stop, From<Stop> from) { stop(from); },
         [this](Down) { open_ = false; },  // the only one that is watched: the owner
+        [](Message) {},                   // anybody may know its pid
         [this](Timeout) { answer_write(failure(ETIME, "write", writing_->sent)); });
   }
 
@@ -144,8 +157,12 @@ class Connection {
   }
 
   void stop(From<Stop>& from) {
-    if (data_) Below::put_back(socket_, data_->bytes);
     open_ = false;
+    if (tells_ended_ && error_) {  // a read would not find it again
+      from.reply(std::unexpected(*error_));
+      return;
+    }
+    if (data_) Below::put_back(socket_, data_->bytes);
     from.reply(std::move(socket_));
   }
 
@@ -167,17 +184,7 @@ class Connection {
   std::optional<Writing> writing_;
 };
 
-int code_of(CallFailure why) noexcept {
-  switch (why) {
-    case CallFailure::timeout:  // of the call that the owner itself answers: it has no more time
-    case CallFailure::full:
-      return ETIME;
-    case CallFailure::no_memory:
-      return ENOMEM;
-    default:
-      return EBADF;
-  }
-}
+int code_of(CallFailure why) noexcept { return why == CallFailure::no_memory ? ENOMEM : EBADF; }
 
 }  // namespace
 
@@ -197,8 +204,12 @@ std::expected<Active, IoError> Active::start(Socket socket, const ActiveOptions&
 template <class Request>
 std::expected<typename Request::Reply::value_type, IoError> Active::ask(Request request, std::string_view operation) {
   if (!is_open()) return failure(EBADF, operation);
-  if (self() != owner_) return std::unexpected(IoError{.kind = IoFailure::not_owner, .operation = operation});
-  auto answer = call(id(), std::move(request), forever);  // which has its own bound, or is answered at once
+  Process& caller = require_process("input and output");
+  if (caller.pid() != owner_) return std::unexpected(IoError{.kind = IoFailure::not_owner, .operation = operation});
+  caller.checkpoint();
+  // It has a bound of its own, which the connection keeps, or is answered at once. So a behaviour's deadline does not
+  // end it (call() would): what the connection has begun must be known when this returns.
+  auto answer = detail::call_as(caller, id(), id().id, std::move(request), forever);
   if (!answer) return failure(code_of(answer.error().kind), operation);
   return *std::move(answer);
 }
@@ -206,12 +217,15 @@ std::expected<typename Request::Reply::value_type, IoError> Active::ask(Request 
 std::expected<void, IoError> Active::add_credit(std::uint32_t n) { return ask(AddCredit{n}, "add_credit"); }
 
 std::expected<void, IoError> Active::write(std::string_view bytes, Bound bound) {
-  return ask(Write{std::string(bytes), detail::deadline_of(detail::system_of_caller(), bound)}, "write");
+  Process& caller = require_process("input and output");
+  Bound deadline = detail::deadline_of(*caller.system, bound);
+  if (caller.in_call) deadline = detail::deadline_of(*caller.system, detail::within_call(caller, deadline));
+  return ask(Write{std::string(bytes), deadline}, "write");
 }
 
 std::expected<Socket, IoError> Active::stop() {
   auto socket = ask(Stop{}, "stop");
-  if (socket) close();
+  if (socket || socket.error() != IoFailure::not_owner) close();
   return socket;
 }
 

@@ -39,6 +39,9 @@ std::expected<FileStatus, int> shown(int result, const struct stat& found) {
                     std::int64_t{found.st_mtim.tv_sec} * 1'000'000'000 + found.st_mtim.tv_nsec, found.st_mode & 07777u};
 }
 
+// The system would take what stands before it for the name.
+bool has_nul(const std::string& path) { return path.find('\0') != path.npos; }
+
 // open(2)'s flags; nothing: they do not fit each other.
 std::optional<int> flags_of(const OpenOptions& options) {
   const bool writes = options.write || options.append;
@@ -67,7 +70,7 @@ std::expected<detail::Fd, int> open_file(const std::string& path, int flags, std
 
 std::expected<File, IoError> File::open(std::string path, const OpenOptions& options, Bound bound) {
   const std::optional<int> flags = flags_of(options);
-  if (!flags || path.find('\0') != path.npos) return failure(EINVAL, "open");
+  if (!flags || has_nul(path)) return failure(EINVAL, "open");
   io::Place place = detail::take_place();
   if (!place) return failure(EMFILE, "open");
   // The thread may be at it, with its place, when nobody waits any more.
@@ -81,6 +84,7 @@ std::expected<File, IoError> File::open(std::string path, const OpenOptions& opt
 
 std::expected<std::size_t, IoError> File::read_at(std::uint64_t offset, std::span<char> into, Bound bound) {
   if (!is_open()) return failure(EBADF, "read_at");
+  if (offset > INT64_MAX) return failure(EINVAL, "read_at");
   const Bound deadline = detail::deadline_of(system_of_caller(), bound);
   std::size_t have = 0;
   while (have < into.size()) {
@@ -156,6 +160,7 @@ std::expected<FileStatus, IoError> File::status(Bound bound) const {
 }
 
 std::expected<FileStatus, IoError> file::status(std::string path, Bound bound) {
+  if (has_nul(path)) return failure(EINVAL, "status");
   return elsewhere("status", bound, [path = std::move(path)] {
     struct stat found {};
     return shown(::stat(path.c_str(), &found), found);
@@ -163,20 +168,24 @@ std::expected<FileStatus, IoError> file::status(std::string path, Bound bound) {
 }
 
 std::expected<void, IoError> file::rename(std::string from, std::string to, Bound bound) {
+  if (has_nul(from) || has_nul(to)) return failure(EINVAL, "rename");
   return elsewhere("rename", bound, [from = std::move(from), to = std::move(to)] {
     return outcome(::rename(from.c_str(), to.c_str()));
   });
 }
 
 std::expected<void, IoError> file::remove(std::string path, Bound bound) {
+  if (has_nul(path)) return failure(EINVAL, "remove");
   return elsewhere("remove", bound, [path = std::move(path)] { return outcome(::remove(path.c_str())); });
 }
 
 std::expected<void, IoError> file::make_directory(std::string path, Bound bound) {
+  if (has_nul(path)) return failure(EINVAL, "make_directory");
   return elsewhere("make_directory", bound, [path = std::move(path)] { return outcome(::mkdir(path.c_str(), 0777)); });
 }
 
 std::expected<void, IoError> file::sync_directory(std::string path, Bound bound) {
+  if (has_nul(path)) return failure(EINVAL, "sync_directory");
   return elsewhere("sync_directory", bound, [path = std::move(path)]() -> std::expected<void, int> {
     const detail::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd.get() < 0) return std::unexpected(errno);
@@ -185,6 +194,7 @@ std::expected<void, IoError> file::sync_directory(std::string path, Bound bound)
 }
 
 std::expected<std::vector<std::string>, IoError> file::list(std::string path, Bound bound) {
+  if (has_nul(path)) return failure(EINVAL, "list");
   using Names = std::vector<std::string>;
   return elsewhere("list", bound, [path = std::move(path)]() -> std::expected<Names, int> {
     const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +19,11 @@ namespace {
 // Not possible, or no such thing: false.
 bool open_anew(int fd) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0 || !(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) return false;
+  if (::fstat(fd, &status) != 0) return false;
+  // Of devices terminals only; and not their other side, which would be another's.
+  unsigned other_side = 0;
+  const bool is_terminal = S_ISCHR(status.st_mode) && ::isatty(fd) == 1 && ::ioctl(fd, TIOCGPTN, &other_side) != 0;
+  if (!S_ISFIFO(status.st_mode) && !is_terminal) return false;
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & O_NONBLOCK) != 0) return false;
   char path[32];

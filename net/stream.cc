@@ -15,7 +15,16 @@ using io::Code, io::Operation;
 
 namespace {
 constexpr std::size_t kMostAtOnce = 1u << 30;  // of one system call
+
+// Why `operation` has come to `have` bytes only: what receive() gave, a failure or the end.
+std::unexpected<IoError> cut_short(const std::expected<std::size_t, IoError>& got, std::string_view operation,
+                                   std::size_t have) {
+  IoError error = got ? IoError{.kind = IoFailure::end_of_stream} : got.error();
+  error.operation = operation;
+  error.transferred = have;
+  return std::unexpected(error);
 }
+}  // namespace
 
 namespace detail {
 
@@ -119,8 +128,7 @@ std::expected<void, IoError> Stream::read_exactly(std::span<char> into, Bound bo
       continue;
     }
     buffer_.put_back({into.data(), have}, fd_.limits());
-    if (!got) return failure(got.error().code, "read_exactly", have);
-    return std::unexpected(IoError{IoFailure::end_of_stream, 0, "read_exactly", have});
+    return cut_short(got, "read_exactly", have);
   }
   return {};
 }
@@ -132,20 +140,19 @@ std::expected<std::string, IoError> Stream::read_until(std::string_view delimite
   for (std::size_t searched = 0;;) {
     const std::string_view have = buffer_.view();
     const std::size_t at = have.find(delimiter, searched);
-    if (at <= limit) {  // npos is more
+    if (at != have.npos && at <= limit) {
       std::string found(have.substr(0, at));
       buffer_.drop(at + delimiter.size());
       return found;
     }
-    if (at != have.npos || have.size() >= limit + delimiter.size()) {
+    if (at != have.npos || (have.size() >= delimiter.size() && have.size() - delimiter.size() >= limit)) {
       return std::unexpected(IoError{IoFailure::too_large, 0, "read_until", have.size()});
     }
     searched = have.size() < delimiter.size() ? 0 : have.size() - delimiter.size() + 1;
     const std::span<char> room = buffer_.room(kStep, fd_.limits());
     if (room.empty()) return failure(ENOBUFS, "read_until", buffer_.size());
     const auto got = receive(room.data(), room.size(), deadline, "read_until");
-    if (!got) return failure(got.error().code, "read_until", buffer_.size());
-    if (*got == 0) return std::unexpected(IoError{IoFailure::end_of_stream, 0, "read_until", buffer_.size()});
+    if (!got || *got == 0) return cut_short(got, "read_until", buffer_.size());
     buffer_.fill(*got);
   }
 }

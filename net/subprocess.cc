@@ -216,6 +216,11 @@ void OsProcess::end() noexcept {
 std::expected<Subprocess, IoError> Subprocess::spawn(SubprocessOptions options, Bound bound) {
   std::optional<std::expected<Made, int>> made;
   io::Place place = detail::take_place();
+  io::Place of_pipes[3];  // given back before the pipes take their own: there is room, or nothing is started
+  std::size_t pipes = 0;
+  for (const Stdio each : {options.in, options.out, options.error}) {
+    if (each == Stdio::pipe && !(of_pipes[pipes++] = detail::take_place())) place.reset();
+  }
   if (!place) return failure(EMFILE, "spawn");
   try {
     made = blocking(bound, [options = std::move(options), place = std::move(place)]() mutable {
@@ -230,6 +235,7 @@ std::expected<Subprocess, IoError> Subprocess::spawn(SubprocessOptions options, 
   started.process_ = std::move((*made)->process);
   for (const auto& [fd, pipe] : {std::pair(&(*made)->in, &started.in), std::pair(&(*made)->out, &started.out),
                                  std::pair(&(*made)->error, &started.error)}) {
+    if (fd->get() >= 0) of_pipes[--pipes].reset();
     auto end = pipe_of(std::move(*fd));
     if (!end) return failure(end.error().code, "spawn");
     *pipe = *std::move(end);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "net/elsewhere.h"
 #include "net/endpoint.h"
+#include "runtime/self.h"
 #include "runtime/system.h"
 
 #include <fmt/format.h>
@@ -139,9 +140,8 @@ class Session final : public erlking::detail::Layer {
         continue;
       }
       engine_->drain(unsent_);
-      if (const auto sent = flush(below, deadline); !sent) return std::unexpected(IoError(sent.error()));
       char chunk[kChunk];
-      const auto more = Below::receive(below, chunk, sizeof chunk, deadline, operation);
+      const auto more = receive_some(below, chunk, deadline, operation);
       if (!more) return more;
       if (*more == 0) {
         broken_ = IoFailure::reset;  // gone without saying that it was the end
@@ -176,7 +176,11 @@ class Session final : public erlking::detail::Layer {
     }
   }
 
-  std::size_t buffered() const noexcept override { return static_cast<std::size_t>(SSL_pending(ssl())); }
+  // What has come and is not decrypted, too: it makes no descriptor ready. If that is no whole record the next read
+  // finds so, and then SSL has it.
+  std::size_t buffered() const noexcept override {
+    return static_cast<std::size_t>(SSL_pending(ssl())) + BIO_ctrl_pending(engine_->in);
+  }
 
   void end(int fd) noexcept override {
     if (std::exchange(ended_, true)) return;
@@ -193,6 +197,26 @@ class Session final : public erlking::detail::Layer {
   }
 
  private:
+  // Receives, while what is due may still have to go out: a peer that reads nothing before it has written must not keep
+  // us from reading, nor one that waits for what is due.
+  std::expected<std::size_t, IoError> receive_some(Stream& below, std::span<char> into, const Bound& deadline,
+                                                   std::string_view operation) {
+    constexpr Bound kNow = std::chrono::seconds(0);
+    constexpr Duration kTurn = std::chrono::milliseconds(10);
+    for (;;) {
+      auto sent = flush(below, kNow);
+      if (sent) return Below::receive(below, into.data(), into.size(), deadline, operation);
+      if (sent.error() != IoFailure::timed_out) return std::unexpected(sent.error());
+      auto got = Below::receive(below, into.data(), into.size(), kNow, operation);
+      if (got || got.error() != IoFailure::timed_out) return got;
+      const Clock::time_point turn = now() + kTurn;
+      const bool last = !deadline.is_forever() && base::to_time_point(deadline.ns()) <= turn;
+      sent = flush(below, last ? deadline : Bound(turn));
+      if (!sent && sent.error() != IoFailure::timed_out) return std::unexpected(sent.error());
+      if (!sent && last) return got;
+    }
+  }
+
   // Sends what is due. Failing, the rest stays.
   std::expected<void, IoError> flush(Stream& below, const Bound& deadline) {
     if (unsent_.empty()) return {};

@@ -8,7 +8,11 @@ Leash::Leash(Process& owner) : kill_(new_signal(SignalKind::exit_plain, owner.pi
 
 void Leash::pull() noexcept {
   auto* const self = static_cast<Process*>(sched::current());
-  if (self == nullptr || self->pid() != signal_body(*kill_).from) return;
+  if (self == nullptr) {  // no process, and perhaps no heap either: the block goes with the runtime's
+    static_cast<void>(kill_.release());
+    return;
+  }
+  if (self->pid() != signal_body(*kill_).from) return;
   if (self->relations != nullptr) self->relations->links.remove(process_.id);  // J2
   send_or_drop(*self->system, std::move(kill_), process_);
 }

@@ -72,7 +72,7 @@ class Connection {
   void ping(std::size_t first, std::size_t words);
   void subscribe(std::size_t first, std::size_t words);
   void unsubscribe(std::size_t first, std::size_t words);
-  void confirm(std::string_view what, const std::string* channel);
+  std::string confirmation(std::string_view what, const std::string* channel) const;
   bool begin_outbox();
   void shut_down(std::size_t first, std::size_t words);
 
@@ -294,7 +294,7 @@ bool Connection::flush() {
   Pipeline& pipeline = *pipeline_;
   if (pipeline.size() == 0) return true;
   world_.commands.fetch_add(std::exchange(counted_, 0), std::memory_order_relaxed);  // relaxed: a count
-  if (!ask_parts()) return open_ = false;  // the parts may still be at it: P1
+  if (!ask_parts()) return open_ = false;                                            // the parts may still be at it: P1
   const bool written = write(pipeline.finish());
   pipeline.clear();
   return written;
@@ -316,12 +316,13 @@ bool Connection::begin_outbox() {
   return true;
 }
 
-void Connection::confirm(std::string_view what, const std::string* channel) {
-  std::string& out = pipeline_->own();
+std::string Connection::confirmation(std::string_view what, const std::string* channel) const {
+  std::string out;
   add_array(out, 3);
   add_bulk(out, what);
   channel == nullptr ? add_null(out) : add_bulk(out, *channel);
   add_integer(out, static_cast<std::int64_t>(channels_.size()));
+  return out;
 }
 
 void Connection::subscribe(std::size_t first, std::size_t words) {
@@ -330,10 +331,13 @@ void Connection::subscribe(std::size_t first, std::size_t words) {
     std::string channel(pipeline_->word(first + i));
     const bool fresh = std::ranges::find(channels_, channel) == channels_.end();
     if (fresh) channels_.push_back(channel);
-    confirm("subscribe", &channel);
-    pipeline_->added();
-    if (!flush()) return void(open_ = false);  // its confirmation comes before its first message
-    if (fresh && !call(Name{kHub}, Subscribe{std::move(channel), *outbox_, backlog_}, kAnswer)) open_ = false;
+    auto text = std::make_shared<const std::string>(confirmation("subscribe", &channel));
+    if (!fresh) {
+      open_ = write(*text);
+    } else if (!call(Name{kHub}, Subscribe{std::move(channel), *outbox_, backlog_, std::move(text)}, kAnswer)) {
+      open_ = false;
+    }
+    if (!open_) return;
   }
 }
 
@@ -345,9 +349,9 @@ void Connection::unsubscribe(std::size_t first, std::size_t words) {
   for (const std::string& channel : wanted) {
     if (std::erase(channels_, channel) != 0 && !call(Name{kHub}, Unsubscribe{channel, *outbox_}, kAnswer))
       open_ = false;
-    confirm("unsubscribe", &channel);
+    pipeline_->own() += confirmation("unsubscribe", &channel);
   }
-  if (wanted.empty()) confirm("unsubscribe", nullptr);
+  if (wanted.empty()) pipeline_->own() += confirmation("unsubscribe", nullptr);
   pipeline_->added();
 }
 

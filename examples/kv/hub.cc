@@ -15,7 +15,7 @@ bool Hub::on(Subscribe& wish) {
   at->second.channels.push_back(wish.channel);
   channels_[wish.channel].push_back(wish.outbox);
   if (fresh) monitor(wish.outbox);
-  return true;
+  return deliver(wish.outbox, *wish.backlog, wish.confirmation);
 }
 
 bool Hub::on(Unsubscribe& wish) {
@@ -43,18 +43,17 @@ std::int64_t Hub::on(Publish& message) {
   add_bulk(made, message.text);
   const auto text = std::make_shared<const std::string>(std::move(made));
   std::int64_t reached = 0;
-  for (const Pid outbox : at->second) {
-    Backlog& backlog = *subscribers_.at(outbox.id).backlog;
-    // relaxed: a count that only this process adds to
-    const std::uint64_t waiting = backlog.bytes.fetch_add(text->size(), std::memory_order_relaxed) + text->size();
-    if (waiting <= world_->settings.subscriber_buffer && send(outbox, Deliver{text}) == Delivery::queued) {
-      ++reached;
-    } else {
-      base::log(base::Level::warning, "kv", "a subscriber that is too slow is dropped");
-      exit(outbox, reason::kill);  // its connection ends with it; Down tells
-    }
-  }
+  for (const Pid outbox : at->second) reached += deliver(outbox, *subscribers_.at(outbox.id).backlog, text) ? 1 : 0;
   return reached;
+}
+
+bool Hub::deliver(Pid outbox, Backlog& backlog, const std::shared_ptr<const std::string>& text) {
+  // relaxed: a count
+  const std::uint64_t waiting = backlog.bytes.fetch_add(text->size(), std::memory_order_relaxed) + text->size();
+  if (waiting <= world_->settings.subscriber_buffer && send(outbox, Deliver{text}) == Delivery::queued) return true;
+  base::log(base::Level::warning, "kv", "a subscriber that is too slow is dropped");
+  exit(outbox, reason::kill);  // its connection ends with it; Down tells
+  return false;
 }
 
 void Hub::on(Down& down) {

@@ -26,12 +26,13 @@ struct Backlog {
   std::atomic<std::uint64_t> bytes{0};
 };
 
-/// From now on `outbox` gets what is published on `channel`. When it returns, it does.
+/// From now on `outbox` gets what is published on `channel`, after the confirmation. When it returns, it does.
 struct Subscribe {
   using Reply = bool;
   std::string channel;
   erlking::Pid outbox;
   std::shared_ptr<Backlog> backlog;
+  std::shared_ptr<const std::string> confirmation;
 };
 struct Unsubscribe {
   using Reply = bool;
@@ -61,6 +62,7 @@ class Hub : public erlking::Server {
     std::shared_ptr<Backlog> backlog;
     std::vector<std::string> channels;
   };
+  bool deliver(erlking::Pid outbox, Backlog& backlog, const std::shared_ptr<const std::string>& text);
   void forget(erlking::Pid outbox, const std::string& channel);
 
   std::shared_ptr<World> world_;

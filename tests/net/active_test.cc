@@ -277,6 +277,18 @@ TEST_P(ActiveTest, AnotherProcessIsNotItsOwner) {
   });
 }
 
+TEST_P(ActiveTest, MessagesOfOthersDoNotHoldItUp) {
+  run([] {
+    auto [here, there] = connected();
+    auto made = Active::start(std::move(here));
+    ASSERT_TRUE(made);
+    for (int i = 0; i < 100; ++i) static_cast<void>(send(made->id(), Go{}, 10s));
+    ASSERT_TRUE(made->write("still here", 10s));
+    char got[10];
+    EXPECT_TRUE(there.read_exactly(got, 10s));
+  });
+}
+
 TEST_P(ActiveTest, WhatCannotBeIsRefused) {
   run([] {
     EXPECT_EQ(failure_of(Active::start(Socket())), IoFailure::closed);

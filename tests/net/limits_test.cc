@@ -45,6 +45,8 @@ TEST_P(LimitsTest, WhatOpensOneFailsAtTheBoundAndWorksBelowIt) {
     EXPECT_EQ(failure_of(Subprocess::spawn({.program = "true"}, 10s)), IoFailure::limit);
     EXPECT_EQ(failure_of(listener->accept(10ms)), IoFailure::limit);
     last->close();
+    EXPECT_EQ(failure_of(Subprocess::spawn({.program = "false", .out = Stdio::pipe}, 10s)), IoFailure::limit)
+        << "one for it, and one for the pipe";
     EXPECT_TRUE(File::open("/dev/null", {}, 10s)) << "and closed at once";
     EXPECT_TRUE(Udp::bind());
     auto program = Subprocess::spawn({.program = "true"}, 30s);

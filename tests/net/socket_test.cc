@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace erlking::testing {
 namespace {
@@ -30,6 +32,29 @@ Pair connected() {
   auto there = listener.accept(10s);
   EXPECT_TRUE(here && there);
   return {*std::move(here), *std::move(there)};
+}
+
+// --- connecting -----------------------------------------------------------------------------------------------------
+
+// Nobody answers there until the one before has been accepted: a connect is under way for a while, as to far away.
+TEST_P(SocketTest, AConnectThatTakesItsTimeIsWaitedFor) {
+  run([] {
+    auto listener = tcp::listen({.backlog = 0});
+    ASSERT_TRUE(listener);
+    std::vector<Socket> in_line;
+    std::expected<Socket, IoError> one;
+    while ((one = tcp::connect("127.0.0.1", port_of(*listener), 50ms))) in_line.push_back(*std::move(one));
+    EXPECT_EQ(one.error().kind, IoFailure::timed_out) << one.error().to_string();
+    EXPECT_LT(in_line.size(), 10u);
+    const Monitored taker = spawn_monitor([&] {
+      sleep(20ms);
+      for (std::size_t i = 0; i <= in_line.size(); ++i) {
+        if (!listener->accept(10s)) return;
+      }
+    });
+    EXPECT_TRUE(tcp::connect("127.0.0.1", port_of(*listener), 20s));
+    await_down(taker);
+  });
 }
 
 // --- what they carry -------------------------------------------------------------------------------------------------
