@@ -5,12 +5,13 @@
 //   E2  It is armed for one event (EPOLLONESHOT), for what its operations wait for; what others left armed is found
 //       without an operation, and disregarded.
 //   E3  A closed descriptor leaves the set by itself, and its number may come back: so a MOD that finds nothing becomes
-//       an ADD, and the reverse.
+//       an ADD, and the reverse; and what waited for the closed one ends with EBADF.
 // Cost of a wait: one epoll_ctl, a share of an epoll_wait, and the call once more.
 #include "io/driver.h"
 #include "io/syscalls.h"
 #include "io/wake_fd.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <poll.h>
@@ -95,6 +96,7 @@ class EpollDriver final : public Driver {
         return end(operation, -ENOMEM);
       }
     }
+    drop_closed(operation.fd);
     Operation*& place = place_of(watches_[fd], operation);
     if (place != nullptr) return end(operation, -EBUSY);  // E1
     place = &operation;
@@ -106,12 +108,29 @@ class EpollDriver final : public Driver {
     }
   }
 
-  // 0, or errno.
-  int arm(int fd) noexcept {
-    Watch& watch = watches_[static_cast<std::size_t>(fd)];
+  static epoll_event wanted_of(const Watch& watch, int fd) noexcept {
     epoll_event event{.events = EPOLLONESHOT, .data = {.u64 = static_cast<std::uint64_t>(fd)}};
     if (watch.in != nullptr) event.events |= EPOLLIN | EPOLLRDHUP;
     if (watch.out != nullptr) event.events |= EPOLLOUT;
+    return event;
+  }
+
+  // What waits for a file that has been closed meanwhile, whose number is another's now: ends (E3).
+  void drop_closed(int fd) noexcept {
+    Watch& watch = watches_[static_cast<std::size_t>(fd)];
+    if (!watch.added || (watch.in == nullptr && watch.out == nullptr)) return;
+    epoll_event event = wanted_of(watch, fd);
+    if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0 || errno != ENOENT) return;
+    watch.added = false;
+    for (Operation** const place : {&watch.in, &watch.out}) {
+      if (*place != nullptr) finish_waiting(*place, -EBADF);
+    }
+  }
+
+  // 0, or errno.
+  int arm(int fd) noexcept {
+    Watch& watch = watches_[static_cast<std::size_t>(fd)];
+    epoll_event event = wanted_of(watch, fd);
     for (int attempts = 0; attempts < 2; ++attempts) {
       if (::epoll_ctl(epoll_, watch.added ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0) {
         watch.added = true;
@@ -125,12 +144,7 @@ class EpollDriver final : public Driver {
 
   void collect(Nanos timeout) noexcept {
     epoll_event events[kEvents];
-    timespec limit{};
-    if (timeout != base::kForever) {
-      limit.tv_sec = static_cast<time_t>(timeout / 1'000'000'000);
-      limit.tv_nsec = static_cast<long>(timeout % 1'000'000'000);
-    }
-    const int n = ::epoll_pwait2(epoll_, events, kEvents, timeout == base::kForever ? nullptr : &limit, nullptr);
+    const int n = wait(events, timeout);
     for (int i = 0; i < n; ++i) {
       if (events[i].data.u64 == kWake) {
         wake_.clear();
@@ -138,6 +152,23 @@ class EpollDriver final : public Driver {
         look(static_cast<int>(events[i].data.u64), events[i].events);
       }
     }
+  }
+
+  // How many events there are; negative: none.
+  int wait(epoll_event* events, Nanos timeout) noexcept {
+    if (exact_) {
+      timespec limit{};
+      if (timeout != base::kForever) {
+        limit.tv_sec = static_cast<time_t>(timeout / 1'000'000'000);
+        limit.tv_nsec = static_cast<long>(timeout % 1'000'000'000);
+      }
+      const int n = ::epoll_pwait2(epoll_, events, kEvents, timeout == base::kForever ? nullptr : &limit, nullptr);
+      if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
+      exact_ = false;  // before Linux 5.11, or forbidden: in whole milliseconds from now on, and rather late than early
+    }
+    constexpr Nanos kMilli = 1'000'000, kMost = 1'000'000'000;
+    const Nanos rounded = timeout == base::kForever ? -1 : std::min((timeout + kMilli - 1) / kMilli, kMost);
+    return ::epoll_wait(epoll_, events, kEvents, static_cast<int>(rounded));
   }
 
   // Something has happened at `fd`: tries again what waits for it.
@@ -169,6 +200,7 @@ class EpollDriver final : public Driver {
   const int epoll_;
   WakeFd wake_;
   bool ok_ = false;
+  bool exact_ = true;           // the system has waits in nanoseconds
   std::vector<Watch> watches_;  // by descriptor
   std::uint64_t waiting_ = 0;   // operations in watches_
 };

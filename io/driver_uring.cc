@@ -61,8 +61,9 @@ class UringDriver final : public Driver {
   }
 
   void sleep(Nanos timeout) noexcept override {
-    if (has_batch()) return poll();  // the kernel did not take all of it
+    if (has_batch() || full_) return poll();  // the kernel did not take all of it
     if (!wake_armed_) arm_wake();
+    if (!wake_armed_) return poll();
     __kernel_timespec limit{};
     if (timeout != base::kForever) {
       limit.tv_sec = timeout / 1'000'000'000;
@@ -122,15 +123,19 @@ class UringDriver final : public Driver {
 
   void fill() noexcept {
     take_requests();
+    full_ = false;
     while (has_batch()) {
       io_uring_sqe* const sqe = place();
-      if (sqe == nullptr) return;
+      if (sqe == nullptr) return void(full_ = true);
       prepare(*sqe, *take_from_batch());
     }
     while (Operation* const operation = next_to_cancel()) {  // G2
       if (!operation->done.load(base::relaxed)) {            // relaxed: only this thread stores it
         io_uring_sqe* const sqe = place();
-        if (sqe == nullptr) return put_back_to_cancel(*operation);
+        if (sqe == nullptr) {
+          full_ = true;
+          return put_back_to_cancel(*operation);
+        }
         io_uring_prep_cancel(sqe, operation, 0);
         io_uring_sqe_set_data64(sqe, kCancellation);
       }
@@ -222,6 +227,7 @@ class UringDriver final : public Driver {
   io_uring ring_{};
   bool ok_ = false;
   bool wake_armed_ = false;
+  bool full_ = false;  // something could not be placed (G4)
 };
 
 }  // namespace

@@ -85,10 +85,10 @@ struct Spare::State {
     }
     mutex.lock();
     if (operation.stage == Operation::Stage::abandoned) {
-      --strayed;
       mutex.unlock();
-      delete static_cast<Call*>(operation.data);  // its destructors are the user's
+      delete static_cast<Call*>(operation.data);  // its destructors are the user's: astray still (SP3)
       mutex.lock();
+      --strayed;
       return;
     }
     operation.stage = Operation::Stage::over;

@@ -21,7 +21,8 @@ namespace {
 using detail::elsewhere, detail::failure, detail::system_of_caller;
 using io::Code, io::Operation;
 
-constexpr std::size_t kMostAtOnce = 1u << 30;  // of one system call
+constexpr std::size_t kMostAtOnce = 1u << 30;    // of one system call
+constexpr std::size_t kReadAtOnce = 512 * 1024;  // it may be in memory, and is copied while nobody else runs here
 
 // The answer of a system call that gives 0, or -1 and errno.
 std::expected<void, int> outcome(int result) {
@@ -88,7 +89,7 @@ std::expected<std::size_t, IoError> File::read_at(std::uint64_t offset, std::spa
   const Bound deadline = detail::deadline_of(system_of_caller(), bound);
   std::size_t have = 0;
   while (have < into.size()) {
-    Operation read(Code::read_at, fd_.get(), into.data() + have, std::min(into.size() - have, kMostAtOnce));
+    Operation read(Code::read_at, fd_.get(), into.data() + have, std::min(into.size() - have, kReadAtOnce));
     read.offset = offset + have;
     const std::int32_t got = detail::perform(read, deadline);
     if (got < 0) return failure(-got, "read_at", have);

@@ -65,6 +65,8 @@ void forward(Subscription subscription, Pid to) {
                       for (std::size_t i = 0; came && i < *came && wanted; ++i) {
                         wanted = send(to, OsSignal{numbers[i]}, forever) == Delivery::queued;
                       }
+                      // There may be no descriptors left for a driver here.
+                      if (!came && came.error() != IoFailure::timed_out) sleep(std::chrono::milliseconds(50));
                     }),
         [&](Down) { wanted = false; }, [](Message) {});
   }

@@ -25,6 +25,7 @@ namespace {
 
 constexpr auto kAnswer = 10min;  // for the parts; longer than the disk may take
 constexpr auto kSlowPeer = 5min;
+constexpr auto kNap = 5ms;  // until a subscriber may have read some of its replies
 constexpr std::size_t kRead = 16 * 1024;
 constexpr std::size_t kBatch = 256;             // requests at once
 constexpr std::size_t kQueryMost = 1u << 30;    // bytes of one request
@@ -34,6 +35,7 @@ constexpr std::uint32_t kOutboxMailbox = 8192;  // messages
 void outbox(Socket socket, const std::shared_ptr<Backlog>& backlog) {
   for (bool good = true; good;) {
     receive(forever, [&](Deliver delivery) {
+      if (delivery.text == nullptr) return void(good = false);  // its connection has ended
       good = socket.write(*delivery.text, kSlowPeer).has_value();
       backlog->bytes.fetch_sub(delivery.text->size(), std::memory_order_relaxed);  // relaxed: a count
     });
@@ -58,6 +60,8 @@ class Connection {
   void run() {
     while (open_ && read() && handle_all()) {
     }
+    // An end that is no fault does not reach it by the link.
+    if (outbox_ && send(*outbox_, Deliver{nullptr}) != Delivery::queued) exit(*outbox_, reason::kill);
   }
 
  private:
@@ -83,6 +87,7 @@ class Connection {
   std::vector<Pid> parts_;
   std::size_t under_way_ = 0;  // where the arguments of the request under way begin
   bool open_ = true;
+  bool stuck_ = false;  // the parts have not answered: nothing is asked of them any more
   std::uint64_t counted_ = 0;
   // of a subscriber
   std::optional<Pid> outbox_;
@@ -93,6 +98,7 @@ class Connection {
 bool Connection::read() {
   std::string& bytes = pipeline_->bytes;
   if (bytes.empty() && bytes.capacity() > 4 * kRead) bytes = {};  // it was used for something large
+  if (pipeline_->arguments.empty() && pipeline_->arguments.capacity() > kRead) pipeline_->arguments = {};
   const std::size_t have = bytes.size();
   if (have >= kQueryMost) return false;
   // Of a large argument as much as has come already: who announces much and sends little costs little.
@@ -100,8 +106,9 @@ bool Connection::read() {
   const std::size_t room = std::max(kRead, std::min(missing, have));
   bytes.resize_and_overwrite(have + room, [](char*, std::size_t size) { return size; });
   const std::uint32_t idle = world_.settings.idle_seconds;
+  const bool may_be_silent = idle == 0 || !channels_.empty();
   const auto got =
-      socket_.read(std::span(bytes).subspan(have), idle == 0 ? Bound(forever) : Bound(std::chrono::seconds(idle)));
+      socket_.read(std::span(bytes).subspan(have), may_be_silent ? Bound(forever) : Bound(std::chrono::seconds(idle)));
   bytes.resize(have + got.value_or(0));
   return got && *got != 0;
 }
@@ -215,9 +222,11 @@ void Connection::handle_here(const Command& command, std::size_t first, std::siz
     case Here::rewrite:
       if (world_.settings.dir.empty()) {
         add_error(out, "ERR nothing is kept: there is no --dir");
+      } else if (!flush()) {
+        return void(open_ = false);
       } else if (world_.rewriting.exchange(true)) {
         add_error(out, "ERR Background append only file rewriting already in progress");
-      } else if (!flush() || send(Name{kRewriter}, Rewrite{}) != Delivery::queued) {
+      } else if (send(Name{kRewriter}, Rewrite{}) != Delivery::queued) {
         world_.rewriting = false;
         add_error(out, "ERR the rewriter is busy");
       } else {
@@ -292,9 +301,13 @@ bool Connection::ask_parts() {
 
 bool Connection::flush() {
   Pipeline& pipeline = *pipeline_;
+  if (stuck_) return false;
   if (pipeline.size() == 0) return true;
   world_.commands.fetch_add(std::exchange(counted_, 0), std::memory_order_relaxed);  // relaxed: a count
-  if (!ask_parts()) return open_ = false;                                            // the parts may still be at it: P1
+  if (!ask_parts()) {                                                                // the parts may still be at it: P1
+    stuck_ = true;
+    return open_ = false;
+  }
   const bool written = write(pipeline.finish());
   pipeline.clear();
   return written;
@@ -303,6 +316,11 @@ bool Connection::flush() {
 bool Connection::write(std::string_view bytes) {
   if (bytes.empty()) return true;
   if (!outbox_) return socket_.write(bytes, kSlowPeer).has_value();
+  // relaxed: a count
+  for (const auto until = now() + kSlowPeer;
+       backlog_->bytes.load(std::memory_order_relaxed) > world_.settings.subscriber_buffer; sleep(kNap)) {
+    if (now() >= until) return false;
+  }
   backlog_->bytes.fetch_add(bytes.size(), std::memory_order_relaxed);  // relaxed: a count
   return send(*outbox_, Deliver{std::make_shared<const std::string>(bytes)}, kSlowPeer) == Delivery::queued;
 }

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <utility>
@@ -37,6 +38,16 @@ template <class T>
 T need(std::expected<T, IoError> outcome, const std::string& path) {
   if (!outcome) give_up(path + ": " + outcome.error().to_string());
   if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+}
+
+// The number in a name such as "log.7"; nothing: it is another's file.
+std::optional<std::uint64_t> number_of(std::string_view name, std::string_view kind, std::string_view ending = {}) {
+  if (!name.starts_with(kind) || !name.ends_with(ending)) return std::nullopt;
+  if (name.size() <= kind.size() + ending.size()) return std::nullopt;
+  name = name.substr(kind.size(), name.size() - kind.size() - ending.size());
+  std::uint64_t number = 0;
+  const auto [end, fault] = std::from_chars(name.data(), name.data() + name.size(), number);
+  return fault == std::errc() && end == name.data() + name.size() ? std::optional(number) : std::nullopt;
 }
 
 struct LogFile {
@@ -131,8 +142,8 @@ std::size_t Log::load(const std::string& path, bool snapshot, std::vector<std::u
     tell(base::Level::warning,
          path + ": the last " + std::to_string(read.size - read.good) + " bytes were not written completely: cut off");
     need(file.truncate(read.good, kPatience), path);
-    need(file.sync(kPatience), path);
   }
+  need(file.sync(kPatience), path);  // it may be in the system's memory only, and others build on it
   return read.parts;
 }
 
@@ -143,18 +154,24 @@ std::expected<LogFile, IoError> Log::open_file(std::uint64_t number) {
   const auto status = made.file.status(kPatience);
   if (!status) return std::unexpected(status.error());
   made.size = status->size;
-  if (made.size != 0) return made;
   const std::string head = file_head(world_->settings.parts);
-  auto done = made.file.write_at(0, head, kPatience);
-  if (done) done = made.file.sync(kPatience);
+  if (made.size < head.size()) {
+    if (const auto written = made.file.write_at(0, head, kPatience); !written) return std::unexpected(written.error());
+    made.size = head.size();
+  }
+  // Also of one that is there: who made it may not have come so far.
+  auto done = made.file.sync(kPatience);
   if (done) done = file::sync_directory(folder_, kPatience);
-  if (!done) return std::unexpected(done.error());
-  made.size = head.size();
-  return made;
+  if (done) return made;
+  world_->sync_failed = true;  // L4
+  world_->log_error = done.error().code == 0 ? EIO : done.error().code;
+  return std::unexpected(done.error());
 }
 
 std::uint64_t Log::begin_next() {
   if (world_->sync_failed) return 0;
+  const std::uint64_t newest = files_.back().number;
+  if (std::ranges::find(file_of_, newest) == file_of_.end()) return newest;  // of a rewrite that was given up at once
   auto next = open_file(files_.back().number + 1);
   if (!next) {
     tell(base::Level::error, "no new log file: " + next.error().to_string());
@@ -179,16 +196,16 @@ void Log::save(std::vector<std::unique_ptr<Store>>& stores, std::uint64_t number
 }
 
 void Log::recover() {
-  static_cast<void>(file::make_directory(folder_, kPatience));  // it may be there
+  if (file::make_directory(folder_, kPatience)) {  // else it is there
+    const std::filesystem::path above = std::filesystem::path(folder_).parent_path();
+    static_cast<void>(file::sync_directory(above.empty() ? "." : above.string(), kPatience));
+  }
   std::set<std::uint64_t> snapshots, logs;
   for (const std::string& name : need(file::list(folder_, kPatience), folder_)) {
-    const std::size_t dot = name.find('.');
-    std::uint64_t number = 0;
-    if (dot == name.npos) continue;
-    const char* const end = name.data() + name.size();
-    if (std::from_chars(name.data() + dot + 1, end, number).ptr != end) continue;
-    if (name.starts_with("snapshot.")) snapshots.insert(number);
-    if (name.starts_with("log.")) logs.insert(number);
+    if (const auto number = number_of(name, "snapshot.")) snapshots.insert(*number);
+    if (const auto number = number_of(name, "log.")) logs.insert(*number);
+    // Begun, and not finished.
+    if (number_of(name, "snapshot.", ".new")) static_cast<void>(file::remove(folder_ + "/" + name, kPatience));
   }
   std::uint64_t number = snapshots.empty() ? 0 : *snapshots.rbegin();
   std::size_t parts = 0;
@@ -229,11 +246,9 @@ void Log::recover() {
 void Log::remove_older(std::uint64_t number) {
   const auto names = file::list(folder_, kPatience);
   for (const std::string& name : names.value_or(std::vector<std::string>())) {
-    const std::size_t dot = name.find('.');
-    std::uint64_t of = 0;
-    if (dot == name.npos || (!name.starts_with("snapshot.") && !name.starts_with("log."))) continue;
-    std::from_chars(name.data() + dot + 1, name.data() + name.size(), of);
-    if (of < number) static_cast<void>(file::remove(folder_ + "/" + name, kPatience));  // it would be ignored
+    auto of = number_of(name, "snapshot.");
+    if (!of) of = number_of(name, "log.");
+    if (of && *of < number) static_cast<void>(file::remove(folder_ + "/" + name, kPatience));  // it would be ignored
   }
 }
 

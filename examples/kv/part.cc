@@ -11,8 +11,8 @@ using namespace erlking;
 using namespace std::chrono_literals;
 
 namespace {
-constexpr auto kRecovery = 1h;   // for the log to read its files
-constexpr auto kPatience = 60s;  // for room in the log's mailbox
+constexpr auto kRecovery = 1h;     // for the log to read its files
+constexpr auto kPatience = 15min;  // for room in the log's mailbox: longer than the disk may take
 constexpr auto kSweeping = 100ms;
 constexpr std::size_t kSwept = 2000;        // buckets at once
 constexpr std::size_t kPiece = 256 * 1024;  // bytes of a dump at once
@@ -88,6 +88,10 @@ DumpSome::Piece Part::on(DumpSome& dump) {
     store_->begin_dump();
   }
   DumpSome::Piece piece;
+  if (dump.end) {
+    store_->end_dump();
+    return piece;
+  }
   piece.more = store_->dump_some(piece.commands, kPiece);
   return piece;
 }

@@ -23,6 +23,7 @@ struct DumpSome {
     bool more = false;
   };
   using Reply = Piece;
+  bool end = false;    ///< the dump under way is not wanted any more
   bool begin = false;  ///< a dump begins: what changes from now on goes to the newest log file
 };
 

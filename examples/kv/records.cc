@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr char kMagic[8] = {'E', 'K', 'K', 'V', 'L', 'O', 'G', '1'};
+constexpr char kMagic[8] = {'E', 'K', 'K', 'V', 'L', 'O', 'G', '2'};
 struct Head {
   char magic[8];
   std::uint32_t parts;
@@ -20,16 +20,16 @@ struct Head {
 };
 struct RecordHead {
   std::uint32_t check;  // of what follows
-  std::uint32_t size;   // of the commands
   std::uint32_t part;
+  std::uint64_t size;  // of the commands
 };
-static_assert(sizeof(Head) == 16 && sizeof(RecordHead) == 12);
+static_assert(sizeof(Head) == 16 && sizeof(RecordHead) == 16);
 
 std::uint32_t check_of(const void* bytes, std::size_t size, std::uint32_t before = 0) noexcept {
   return static_cast<std::uint32_t>(::crc32_z(before, static_cast<const Bytef*>(bytes), size));
 }
 std::uint32_t check_of(const RecordHead& head, std::string_view commands) noexcept {
-  return check_of(commands.data(), commands.size(), check_of(&head.size, sizeof head - sizeof head.check));
+  return check_of(commands.data(), commands.size(), check_of(&head.part, sizeof head - sizeof head.check));
 }
 
 constexpr auto kPatience = 10min;  // for one read
@@ -78,7 +78,7 @@ std::string file_head(std::size_t parts) {
 }
 
 void add_record(std::string& out, std::uint32_t part, std::string_view commands) {
-  RecordHead head{0, static_cast<std::uint32_t>(commands.size()), part};
+  RecordHead head{0, part, commands.size()};
   head.check = check_of(head, commands);
   out.append(reinterpret_cast<const char*>(&head), sizeof head);
   out += commands;

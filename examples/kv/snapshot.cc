@@ -16,9 +16,13 @@ namespace {
 constexpr auto kPatience = 10min;  // for one operation of the disk
 }
 
+std::string snapshot_path(const std::string& folder, std::uint64_t number) {
+  return folder + "/snapshot." + std::to_string(number);
+}
+
 std::expected<SnapshotWriter, IoError> SnapshotWriter::begin(std::string folder, std::uint64_t number,
                                                              std::size_t parts) {
-  std::string name = folder + "/snapshot." + std::to_string(number);
+  std::string name = snapshot_path(folder, number);
   auto file = File::open(name + ".new", {.read = false, .write = true, .create = true, .truncate = true}, kPatience);
   if (!file) return std::unexpected(file.error());
   SnapshotWriter writer(*std::move(file), std::move(folder), std::move(name));
@@ -55,15 +59,31 @@ void Rewriter::on(Rewrite&) {
 
 std::expected<void, std::string> Rewriter::rewrite() {
   const auto failed = [](std::string what) { return std::unexpected(std::move(what)); };
-  const auto number = call(Name{kLog}, BeginNext{}, kPatience);
-  if (!number || *number == 0) return failed("no new log file");
-  auto writer = SnapshotWriter::begin(world_->settings.dir, *number, world_->settings.parts);
-  if (!writer) return failed(writer.error().to_string());
+  // These, and not who has their names then: after a restart that would be others, who know nothing of a dump.
+  const Pid log = whereis(kLog).value_or(Pid{});
+  std::vector<Pid> parts;
   for (std::uint32_t part = 0; part < world_->settings.parts; ++part) {
-    const std::string name = name_of_part(part);
+    parts.push_back(whereis(name_of_part(part)).value_or(Pid{}));
+  }
+  const auto number = call(log, BeginNext{}, kPatience);
+  if (!number || *number == 0) return failed("no new log file");
+  auto done = write_snapshot(*number, log, parts);
+  if (!done) {
+    static_cast<void>(file::remove(snapshot_path(world_->settings.dir, *number) + ".new", kPatience));
+    for (const Pid part : parts) static_cast<void>(call(part, DumpSome{.end = true}, kPatience));
+  }
+  return done;
+}
+
+std::expected<void, std::string> Rewriter::write_snapshot(std::uint64_t number, Pid log,
+                                                          const std::vector<Pid>& parts) {
+  const auto failed = [](std::string what) { return std::unexpected(std::move(what)); };
+  auto writer = SnapshotWriter::begin(world_->settings.dir, number, world_->settings.parts);
+  if (!writer) return failed(writer.error().to_string());
+  for (std::uint32_t part = 0; part < parts.size(); ++part) {
     for (bool first = true, more = true; more; first = false) {
-      auto piece = call(Name{name}, DumpSome{.begin = first}, kPatience);
-      if (!piece) return failed(name + " does not answer");
+      auto piece = call(parts[part], DumpSome{.begin = first}, kPatience);
+      if (!piece) return failed(name_of_part(part) + " does not answer");
       more = piece->more;
       if (piece->commands.empty()) continue;
       if (auto added = writer->add(part, piece->commands); !added) return failed(added.error().to_string());
@@ -71,7 +91,7 @@ std::expected<void, std::string> Rewriter::rewrite() {
   }
   const auto size = writer->finish();
   if (!size) return failed(size.error().to_string());
-  const auto dropped = call(Name{kLog}, DropOlder{*number, *size}, kPatience);
+  const auto dropped = call(log, DropOlder{number, *size}, kPatience);
   if (!dropped || !*dropped) return failed("older files are still there");
   return {};
 }

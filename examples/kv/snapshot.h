@@ -10,10 +10,14 @@
 #include <expected>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace kv {
 
 inline constexpr const char* kRewriter = "rewriter";  ///< The process's name.
+
+/// Where the snapshot of that number is; while it is written ".new" is behind it.
+std::string snapshot_path(const std::string& folder, std::uint64_t number);
 
 /// A snapshot being written.
 class SnapshotWriter {
@@ -48,6 +52,8 @@ class Rewriter : public erlking::Server {
 
  private:
   std::expected<void, std::string> rewrite();
+  std::expected<void, std::string> write_snapshot(std::uint64_t number, erlking::Pid log,
+                                                  const std::vector<erlking::Pid>& parts);
 
   std::shared_ptr<World> world_;
 };

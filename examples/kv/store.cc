@@ -176,7 +176,12 @@ void Store::begin_dump() {
   ++dump_;
   dumping_ = true;
   dump_cursor_ = 0;
-  dumped_.clear();
+  dumped_ = {};
+}
+
+void Store::end_dump() noexcept {
+  dumping_ = false;
+  dumped_ = {};
 }
 
 void Store::dump_on(std::size_t bytes) {
@@ -188,8 +193,7 @@ void Store::dump_on(std::size_t bytes) {
 
 bool Store::dump_some(std::string& out, std::size_t bytes) {
   dump_on(bytes);
-  out += dumped_;
-  dumped_.clear();
+  out += std::exchange(dumped_, {});
   return dumping_;
 }
 

@@ -73,6 +73,7 @@ class Store {
 
   /// Begins a dump; one under way is given up (S3).
   void begin_dump();
+  void end_dump() noexcept;  ///< Gives it up.
   /// Goes on with it, until `out`, which takes it (Commands), is about so large; false: all is written.
   bool dump_some(std::string& out, std::size_t bytes);
   /// Writes one entry, as commands that make it (commands.h).

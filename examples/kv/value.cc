@@ -6,7 +6,8 @@ namespace kv {
 
 bool Set::add(std::string_view member) {
   if (contains(member)) return false;
-  order_.reserve(order_.size() + 1);  // nothing is half added without memory
+  // Nothing is half added without memory.
+  if (order_.size() == order_.capacity()) order_.reserve(2 * order_.size() + 8);
   const auto at = places_.emplace(member, order_.size()).first;
   order_.push_back(&at->first);
   bytes_ += member.size() + kMemberCost;

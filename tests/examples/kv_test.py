@@ -440,6 +440,77 @@ def test_publish_and_subscribe(flags):
         server.stop()
 
 
+def test_a_subscriber_that_goes_leaves_nothing(flags):
+    def descriptors():
+        return len(os.listdir(f'/proc/{server.run.pid}/fd'))
+    with Server(*flags) as server:
+        server.client().ask('PING')
+        before = descriptors()
+        for n in range(20):
+            client = server.client()
+            expect(client.ask('SUBSCRIBE', 'news'), [b'subscribe', b'news', 1])
+            if n % 2:
+                expect(client.ask('QUIT'), 'OK')
+                expect(client.rest(), b'', 'the end after QUIT')
+            client.close()
+        until = time.monotonic() + 30
+        while descriptors() > before and time.monotonic() < until:
+            time.sleep(0.01)
+        expect(descriptors() <= before, True, 'descriptors left')
+        server.stop()
+
+
+def test_a_subscriber_that_does_not_read_its_replies_is_not_read_from(flags):
+    with Server(*flags, '--subscriber-buffer', '1mb') as server:
+        client = server.client()
+        client.ask('SET', 'k', 'x' * 1_000_000)
+        client.ask('SUBSCRIBE', 'a')
+        client.ask('UNSUBSCRIBE', 'a')
+        asked = b''.join(encode('GET', 'k') for _ in range(200))
+        client.socket.settimeout(0.3)
+        sent = 0
+        try:
+            while sent < 50_000:
+                client.socket.sendall(asked)
+                sent += 200
+        except TimeoutError:
+            pass
+        with open(f'/proc/{server.run.pid}/status', encoding='utf-8') as status:
+            memory = next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
+        expect(memory < (6_000_000 if Server.sanitized else 1_500_000), True, f'{memory} KiB after {sent} requests')
+        client.close()
+        server.stop()
+
+
+def test_files_of_others_are_left_alone(flags):
+    with Folder() as folder:
+        others = ['log.err', 'snapshot.old', 'log.1.bak', 'snapshot.', 'other.7.new']
+        for name in others:
+            pathlib.Path(folder, name).write_text('of others')
+        pathlib.Path(folder, 'snapshot.9.new').write_text('not finished')
+        with Server(*flags, '--dir', folder) as server:
+            client = server.client()
+            for _ in range(2):
+                client.ask('INCR', 'n')
+                client.ask('BGREWRITEAOF')
+                while b'aof_rewrite_in_progress:1' in client.ask('INFO'):
+                    pass
+            server.stop()
+        left = sorted(os.listdir(folder))
+        expect([name for name in left if name in others], sorted(others))
+        expect(len(left), len(others) + 2, f'{left}: a snapshot and a log besides')
+        with Server(*flags, '--dir', folder) as server:
+            expect(server.client().ask('GET', 'n'), b'2')
+            server.stop()
+
+
+def test_a_large_set_is_quickly_made(flags):
+    with Server(*flags) as server:
+        client = server.client()
+        expect(client.ask('SADD', 's', *range(300_000)), 300_000)
+        server.stop()
+
+
 def test_redis_cli_and_shutdown(flags):
     with Server(*flags) as server:
         cli = ['redis-cli', '-p', str(server.port)]

@@ -251,6 +251,23 @@ TEST_P(ReadinessTest, WhatSomebodyElseHasReadIsNotThere) {
   });
 }
 
+TEST_P(ReadinessTest, WhoWaitsForAClosedDescriptorIsNotInTheWayOfTheNextOfItsNumber) {
+  run([] {
+    Event event;
+    const int number = event.fd();
+    const Monitored waiting = spawn_monitor([number] { static_cast<void>(wait_readable(number, 60s)); });
+    sleep(10ms);
+    event.close();
+    const Event next;
+    EXPECT_EQ(next.fd(), number);
+    EXPECT_EQ(failure_of(wait_readable(next.fd(), 20ms)), IoFailure::timed_out);
+    next.set();
+    EXPECT_TRUE(wait_readable(next.fd(), 10s));
+    exit(waiting.pid, reason::kill);
+    static_cast<void>(await_down(waiting));
+  });
+}
+
 TEST_P(ReadinessTest, ADescriptorThatSomebodyClosesEndsWithItsBound) {
   run([] {
     const Event first;  // the driver's own descriptors are made now, and take no number that is closed below

@@ -123,6 +123,7 @@ std::expected<std::unique_ptr<Store>, Failure> Store::kv(const std::vector<std::
   std::vector<std::string> command = {kv.string(), "--port", std::to_string(port)};
   command.insert(command.end(), flags.begin(), flags.end());
   std::string folder = always ? make_folder() : std::string();
+  if (always && folder.empty()) return std::unexpected(Failure{"no folder for a log"});
   if (always) command.insert(command.end(), {"--dir", folder, "--appendfsync", "always"});
   return start(std::move(command), std::move(folder), port);
 }
@@ -133,6 +134,7 @@ std::expected<std::unique_ptr<Store>, Failure> Store::redis(bool always) {
   const std::uint16_t port = free_port();
   std::vector<std::string> command = {redis, "--port", std::to_string(port), "--save", ""};
   std::string folder = always ? make_folder() : std::string();
+  if (always && folder.empty()) return std::unexpected(Failure{"no folder for a log"});
   if (always) command.insert(command.end(), {"--appendonly", "yes", "--appendfsync", "always", "--dir", folder});
   return start(std::move(command), std::move(folder), port);
 }
