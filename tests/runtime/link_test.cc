@@ -100,8 +100,13 @@ TEST_F(LinkTest, Rule_3_4_AfterUnlinkTheLinkHasNoEffect) {
 TEST_F(LinkTest, Rule_3_4_AnExitQueuedBeforeTheUnlinkStays) {
   run([] {
     trap_exit(true);
-    const Pid p = spawn_link([] { exit(Reason("before")); });
-    await_down(monitor(p));  // its EXIT is here by now
+    const Pid p = spawn_link([] {
+      receive(1min, [](Go) {});
+      exit(Reason("before"));
+    });
+    const MonitorRef ref = monitor(p);  // of one that has ended already it would be told before the EXIT is sent
+    send(p, Go{});
+    await_down(ref);  // its EXIT is here by now
     unlink(p);
     EXPECT_EQ(await_exit(p), Reason("before"));
   });
