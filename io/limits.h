@@ -33,10 +33,11 @@ class Limits {
  private:
   // Relaxed all through: these are counts, and nothing else is read by them.
   static bool take(std::atomic<std::uint64_t>& count, std::uint64_t n, std::uint64_t most) noexcept {
-    const std::uint64_t before = count.fetch_add(n, base::relaxed);
-    if (before <= most && n <= most - before) return true;
-    give(count, n);
-    return false;
+    std::uint64_t before = count.load(base::relaxed);
+    do {
+      if (before > most || n > most - before) return false;
+    } while (!count.compare_exchange_weak(before, before + n, base::relaxed, base::relaxed));
+    return true;
   }
   static void give(std::atomic<std::uint64_t>& count, std::uint64_t n) noexcept { count.fetch_sub(n, base::relaxed); }
 

@@ -22,6 +22,7 @@ using detail::Below, detail::failure;
 namespace {
 
 constexpr std::size_t kLargestPart = 1 << 20;
+constexpr auto kRestWithoutMemory = std::chrono::milliseconds(5);
 constexpr std::size_t kStack = 256 * 1024;  // of addresses: TLS may be below, and goes deep
 
 // What the owner asks of the connection (AC1).
@@ -68,6 +69,7 @@ class Connection {
       } catch (const std::bad_alloc&) {
         if (reads_) end(IoError::of(ENOMEM, "read"));
         if (writing_) answer_write(failure(ENOMEM, "write", writing_->sent));
+        sleep(kRestWithoutMemory);
       }
     }
   }
@@ -197,7 +199,7 @@ std::expected<Active, IoError> Active::start(Socket socket, const ActiveOptions&
   const auto made = detail::spawn_in(*owner.system, {.mailbox = 4, .stack = kStack}, {.parent = &owner},
                                      Connection(std::move(socket), options, owner.pid()));
   if (!made) return std::unexpected(IoError{.kind = IoFailure::limit, .operation = "start"});
-  connection.hold(made->pid);
+  connection.hold(made->pid, false);
   return Active(std::move(connection), owner.pid());
 }
 

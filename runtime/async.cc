@@ -12,8 +12,9 @@ void Leash::pull() noexcept {
     static_cast<void>(kill_.release());
     return;
   }
-  if (self->pid() != signal_body(*kill_).from) return;
-  if (self->relations != nullptr) self->relations->links.remove(process_.id);  // J2
+  const bool is_owner = self->pid() == signal_body(*kill_).from;
+  if (linked_ && !is_owner) return;
+  if (linked_ && self->relations != nullptr) self->relations->links.remove(process_.id);  // J2
   send_or_drop(*self->system, std::move(kill_), process_);
 }
 

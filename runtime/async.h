@@ -60,7 +60,8 @@ Computed<T> computed_of(Outcome<Computation<T>>&& outcome) noexcept {
   }
 }
 
-/// Ends a process when it is destroyed by the process that made it, and forgets its link (J2).
+/// Ends a process when it is destroyed: one that is linked to the process that made this by that one alone, which
+/// forgets the link (J2).
 class Leash {
  public:
   Leash() noexcept = default;
@@ -70,13 +71,17 @@ class Leash {
   Leash& operator=(Leash&& other) noexcept {
     Leash taken(std::move(other));
     std::swap(process_, taken.process_);
+    std::swap(linked_, taken.linked_);
     kill_.swap(taken.kill_);
     return *this;
   }
   ~Leash() {
     if (kill_ != nullptr) pull();
   }
-  void hold(Pid process) noexcept { process_ = process; }
+  void hold(Pid process, bool linked = true) noexcept {
+    process_ = process;
+    linked_ = linked;
+  }
   Pid process() const noexcept { return process_; }
   /// It has ended by itself.
   void let_go() noexcept { kill_.reset(); }
@@ -85,6 +90,7 @@ class Leash {
   void pull() noexcept;
 
   Pid process_;
+  bool linked_ = false;
   SignalPtr kill_;
 };
 

@@ -58,7 +58,9 @@ bool is_buffered_write(const io::Operation& operation) noexcept {
 // An operation that has been started: whoever leaves it is sure that it is over (OW1).
 class Started {
  public:
-  Started(Process& process, io::Operation& operation) noexcept : process_(process), operation_(operation) {}
+  Started(Process& process, io::Operation& operation) noexcept : process_(process), operation_(operation) {
+    process_.in_operation = true;  // OW4
+  }
   ~Started() {
     if (!is_over()) {
       const DeferKill until_over;
@@ -66,6 +68,7 @@ class Started {
       sleep_until(process_, forever, [&] { return is_over() && operation_.cancel_seen.load(base::seq_cst); });
     }
     if (!wanted_ && operation_.code == io::Code::accept && operation_.result >= 0) ::close(operation_.result);
+    process_.in_operation = false;
   }
   Started(const Started&) = delete;
   Started& operator=(const Started&) = delete;
@@ -204,6 +207,7 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
       Started started(process, operation);
       in_time = started.wait(bound);
     }
+    process.settle();
     const bool cut_short = operation.result == -ECANCELED || operation.result == -EINTR;
     if (!cut_short) return operation.result;
     if (!in_time) return -ETIME;

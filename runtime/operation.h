@@ -6,6 +6,8 @@
 //   OW3  What a select watches is under way while its process waits for messages, and its user's guards run. So it lies
 //        on the heap, and is freed when the driver has let go of it: it tells once that it is done, and once more that
 //        it has seen a cancellation, and touches it no more after that [watch-told].
+//   OW4  While one is under way nothing of the user's runs on that stack: a destructor of what deliver() did not append
+//        might end the process with the stack given up. settle() waits until it is over.
 // Cost of one that waits: two CAS on the process's ticket (arm, wake), two stores, one switch; the driver's besides.
 #pragma once
 

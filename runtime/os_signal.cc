@@ -101,9 +101,15 @@ OsSignalHook::~OsSignalHook() {
   if (place_ < 0) return;
   Place& place = places[place_];
   const base::MutexLock lock(mutex);
-  const std::uint64_t had = place.signals.exchange(0, base::seq_cst);  // [signal-place] S1
+  std::uint64_t others = 0;
+  for (const Place& other : places) {
+    if (&other != &place) others |= other.signals.load(base::relaxed);  // relaxed: under the mutex
+  }
+  // First of all: one that comes in between would be nobody's.
+  const std::uint64_t has = place.signals.load(base::relaxed);
+  for_each_of(has & ~others, [](int number) { sigaction(number, &before[number], nullptr); });
+  place.signals.store(0, base::seq_cst);  // [signal-place] S1
   for (unsigned turn = 0; place.inside.load(base::seq_cst) != 0; ++turn) base::pause_or_yield(turn);  // [signal-place]
-  for_each_of(had & ~hooked(), [](int number) { sigaction(number, &before[number], nullptr); });
 }
 
 }  // namespace erlking::detail

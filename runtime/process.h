@@ -186,6 +186,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool stateless : 1 = false;           // a handler: its state is gone, or about to be
   bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
   bool in_call : 1 = false;             // a behaviour: handles a call, whose deadline bounds its own
+  bool in_operation : 1 = false;        // the driver has an operation that lies on its stack (OW4)
   std::uint8_t deferring = 0;           // DeferKill scopes
   detail::Nudge nudge{};                // a select's
   std::uint32_t received = 0;           // messages, modulo 2^32
@@ -248,7 +249,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   void deliver(bool in_wait = false) noexcept;
   /// Drops what deliver() did not append: not while a ticket is open, since a destructor may begin a wait (D2).
   void settle() noexcept {
-    if (later != nullptr && !doomed) [[unlikely]]
+    if (later != nullptr && !doomed && !in_operation) [[unlikely]]
       drop_later();
   }
   /// Whether a destructor called by settle() runs; and that its stack was given up in there.

@@ -1,6 +1,7 @@
 #include "sched/scheduler.h"
 
 #include "base/assert.h"
+#include "sched/alternate_stack.h"
 #include "sched/cpus.h"
 
 #include <algorithm>
@@ -141,6 +142,7 @@ void* Scheduler::thread_main(void* argument) {
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  const AlternateStack for_signals;
   worker.run();
   return nullptr;
 }

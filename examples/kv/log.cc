@@ -26,7 +26,7 @@ namespace {
 constexpr auto kPatience = 10min;             // for one operation of the disk
 constexpr auto kRetry = 1s;                   // after a write that failed
 constexpr auto kGrowMost = 10ms;              // that a group waits for more, however long syncs take
-constexpr auto kRewriteRest = 10s;            // between two rewrites
+constexpr Duration kRewriteRest = 10s, kRewriteRestMost = 1h;  // between two rewrites
 constexpr std::size_t kGroupMost = 8u << 20;  // bytes written at once, and one part's batch more
 
 void tell(base::Level level, std::string_view what) { base::log(level, "kv", what); }
@@ -100,6 +100,7 @@ class Log {
   std::optional<Reason> end_;  // it has been told to end
   Clock::time_point synced_ = now();
   Clock::time_point rewrite_from_ = now();  // not before, so that one that fails is not begun again at once
+  Duration rewrite_rest_ = kRewriteRest;
 };
 
 // --- recovery ---
@@ -323,7 +324,9 @@ void Log::rewrite_if_grown() {
   const std::uint64_t least = std::max(world_->settings.rewrite_min, 2 * snapshot_bytes_);
   if (world_->sync_failed || world_->log_bytes < least || now() < rewrite_from_ || world_->rewriting.exchange(true))
     return;
-  rewrite_from_ = now() + kRewriteRest;
+  // One that fails half-way leaves a log file behind, for its parts have moved on: so there is more rest each time.
+  rewrite_from_ = now() + rewrite_rest_;
+  rewrite_rest_ = std::min(2 * rewrite_rest_, kRewriteRestMost);
   if (send(Name{kRewriter}, Rewrite{}) != Delivery::queued) world_->rewriting = false;
 }
 
@@ -348,6 +351,8 @@ bool Log::receive_one(Bound bound) {
         while (files_.front().number < request.number && files_.front().pending.empty()) files_.pop_front();
         remove_older(files_.front().number);
         snapshot_bytes_ = request.snapshot_bytes;
+        rewrite_rest_ = kRewriteRest;
+        rewrite_from_ = now() + kRewriteRest;
         from.reply(files_.front().number == request.number);
         return true;
       },
