@@ -19,8 +19,8 @@ constexpr std::size_t kForHandlers = 64 * 1024;
 AlternateStack::AlternateStack() noexcept {
   const std::size_t frame = std::max<std::size_t>(getauxval(AT_MINSIGSTKSZ), 2048);
   bytes_ = kStackGuard + kForHandlers + (frame + kStackGuard - 1) / kStackGuard * kStackGuard;
-  void* const memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void* const memory =
+      mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED) return;
   mprotect(memory, kStackGuard, PROT_NONE);  // if it fails, without
   stack_t stack{};

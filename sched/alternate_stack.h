@@ -1,5 +1,5 @@
-// AlternateStack: where this thread's signal handlers run that ask for it (SA_ONSTACK). A worker needs one: the stack it
-// is on is a process's, of a few KiB, and may be the very thing that has overflowed.
+// AlternateStack: where those of this thread's signal handlers run that ask for it (SA_ONSTACK). A worker needs one:
+// its stack is a process's, of a few KiB, and may be the very thing that has overflowed.
 #pragma once
 
 #include <csignal>

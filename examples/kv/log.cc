@@ -23,11 +23,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kPatience = 10min;             // for one operation of the disk
-constexpr auto kRetry = 1s;                   // after a write that failed
-constexpr auto kGrowMost = 10ms;              // that a group waits for more, however long syncs take
+constexpr auto kPatience = 10min;                              // for one operation of the disk
+constexpr auto kRetry = 1s;                                    // after a write that failed
+constexpr auto kGrowMost = 10ms;                               // that a group waits for more, however long syncs take
 constexpr Duration kRewriteRest = 10s, kRewriteRestMost = 1h;  // between two rewrites
-constexpr std::size_t kGroupMost = 8u << 20;  // bytes written at once, and one part's batch more
+constexpr std::size_t kGroupMost = 8u << 20;                   // bytes written at once, and one part's batch more
 
 void tell(base::Level level, std::string_view what) { base::log(level, "kv", what); }
 [[noreturn]] void give_up(const std::string& what) {

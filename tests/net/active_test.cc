@@ -274,6 +274,8 @@ TEST_P(ActiveTest, AnotherProcessIsNotItsOwner) {
       EXPECT_EQ(wrote.error().to_string(), "write: it belongs to another process");
     });
     EXPECT_EQ(await_down(other), reason::normal);
+    char byte;
+    EXPECT_EQ(there.read(std::span(&byte, 1), 10s), 0u) << "who has it closes it, though its owner lives";
   });
 }
 

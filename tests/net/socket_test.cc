@@ -443,6 +443,44 @@ TEST_P(SocketTest, AProcessKilledInEachWaitEndsAndItsSocketsClose) {
   });
 }
 
+struct Go {};
+// Ends whoever destroys it, with its stack given up.
+struct Bomb {
+  bool armed = true;
+  Bomb() = default;
+  Bomb(Bomb&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+  ~Bomb() {
+    if (armed) std::terminate();
+  }
+};
+
+// What is delivered in the wait and belongs to nobody is dropped when the kernel has let go of the stack (OW4).
+TEST_P(SocketTest, ADestructorThatEndsTheProcessInAReadLeavesNoReadBehind) {
+  may_leak = true;  // the block of what ended it
+  run([] {
+    auto [here, there] = connected();
+    const Monitored reader = spawn_monitor([&here = here, parent = self()] {
+      Alias mine = alias();
+      send(parent, Alias(mine));
+      receive(10s, [](Go) {});
+      EXPECT_TRUE(unalias(mine));
+      char byte;
+      static_cast<void>(here.read(std::span(&byte, 1), 300ms));
+      ADD_FAILURE() << "it has survived";
+    });
+    const Alias revoked = receive(10s, [](Alias alias) { return alias; });
+    send(reader.pid, Go{});
+    sleep(50ms);
+    send(revoked, Bomb{});
+    EXPECT_TRUE(process_info(reader.pid, 10s)) << "which has it look at what has come";
+    EXPECT_EQ(await_down(reader), reason::terminate);
+    ASSERT_TRUE(there.write("x", 10s));
+    char byte = 0;
+    EXPECT_EQ(here.read(std::span(&byte, 1), 10s), 1u) << "the dead one's read has taken it";
+    EXPECT_EQ(byte, 'x');
+  });
+}
+
 TEST_P(SocketTest, AConnectionThatComesAsItsAcceptorIsKilledIsNotLeaked) {
   run([] {  // the fixture counts descriptors
     for (unsigned round = 0; round < std::max(2u, scaled(50)); ++round) {
