@@ -6,6 +6,7 @@
 #pragma once
 
 #include "tests/stress/stress.h"
+#include <erlking/erlking.h>
 
 #include <cstddef>
 #include <filesystem>

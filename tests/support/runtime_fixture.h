@@ -17,7 +17,8 @@
 #pragma once
 
 #include "base/log.h"
-#include <erlking/erlking.h>
+#include "gc/gc.h"
+#include "runtime/all.h"
 
 #include <gtest/gtest.h>
 
