@@ -199,7 +199,7 @@ std::expected<Active, IoError> Active::start(Socket socket, const ActiveOptions&
   const auto made = detail::spawn_in(*owner.system, {.mailbox = 4, .stack = kStack}, {.parent = &owner},
                                      Connection(std::move(socket), options, owner.pid()));
   if (!made) return std::unexpected(IoError{.kind = IoFailure::limit, .operation = "start"});
-  connection.hold(made->pid, false);
+  connection.hold(made->pid, /*linked=*/false);
   return Active(std::move(connection), owner.pid());
 }
 

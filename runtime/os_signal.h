@@ -4,6 +4,7 @@
 //   S1  A place in the table is filled and emptied under the mutex. The handler takes none: it counts itself in at the
 //       place (seq_cst), then looks what is there (seq_cst); who empties a place stores that (seq_cst), then waits
 //       until nobody is counted in (seq_cst) [signal-place]. So nobody is called after its hook has gone.
+//       What was before the first hook is installed again before the place is emptied: so no signal is nobody's.
 //   S2  What is called runs in a signal handler, on any thread: it may do what signal-safety(7) allows; errno is kept
 //       for it.
 #pragma once

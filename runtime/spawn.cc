@@ -208,7 +208,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   const bool waits = handler && start.run == nullptr;  // H1
   process.start = &start;
   process.begun = waits;
-  process.stateless = process.unwinding = process.in_call = false;
+  process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);    // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]

@@ -351,9 +351,12 @@ bool Log::receive_one(Bound bound) {
         while (files_.front().number < request.number && files_.front().pending.empty()) files_.pop_front();
         remove_older(files_.front().number);
         snapshot_bytes_ = request.snapshot_bytes;
-        rewrite_rest_ = kRewriteRest;
-        rewrite_from_ = now() + kRewriteRest;
-        from.reply(files_.front().number == request.number);
+        const bool dropped = files_.front().number == request.number;
+        if (dropped) {
+          rewrite_rest_ = kRewriteRest;
+          rewrite_from_ = now() + kRewriteRest;
+        }
+        from.reply(dropped);
         return true;
       },
       [&](Exit exit) {
