@@ -3,6 +3,8 @@
 #include "tests/stress/stress.h"
 
 #include <cstdio>
+#include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 #include <unordered_set>
 
@@ -140,6 +142,37 @@ TEST_F(CrowdTest, AMillionAreAliveAtOnceAndEachAnswers) {
   }
   EXPECT_TRUE(rt().stop());
   EXPECT_EQ(rt().processes(), 0u);
+}
+
+// User and system time of this program.
+std::chrono::microseconds cpu_used() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto micros = [](const timeval& time) {
+    return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
+  };
+  return micros(used.ru_utime) + micros(used.ru_stime);
+}
+
+// Nothing polls: not the workers, nor whoever watches them. What the crowd's birth leaves to be done is over by then.
+TEST_F(CrowdTest, AMillionAtRestUseNoTime) {
+  options.clock = ClockKind::real;
+  options.stop = 60s;
+  if (!has_memory_for(kCrowd)) GTEST_SKIP() << "too little memory is free";
+  std::atomic<bool> born{false};
+  ASSERT_TRUE(rt().spawn([&] {
+    for (unsigned i = 0; i < kCrowd; ++i) spawn_link({.stack = kSmallStack}, wait_forever);
+    born = true;
+    wait_forever();
+  }));
+  ASSERT_TRUE(drive([&] { return born.load(); }));
+  std::this_thread::sleep_for(2s);
+  EXPECT_EQ(rt().processes(), kCrowd + 1);
+  const auto before = cpu_used();
+  std::this_thread::sleep_for(5s);
+  const auto used = cpu_used() - before;
+  std::cout << "time used by " << kCrowd << " at rest in 5 s: " << used.count() << " us\n";
+  EXPECT_LT(used, 50ms) << "1 % of one CPU";
 }
 
 // A burst's stacks are most of its memory (a page or two each). What stays is the slots, which a stale pid must find:

@@ -117,22 +117,27 @@ def echoes(program, arguments):
     return False
 
 
+def fails(program, arguments, status, output):
+    """Runs it so, and tells what is not as it should be."""
+    name = pathlib.Path(program).name
+    try:
+        ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S,
+                               stdin=subprocess.DEVNULL, check=False)
+    except subprocess.TimeoutExpired:
+        print(f'{name} {arguments} has not ended after {TIMEOUT_S} s')
+        return True
+    told = status != 2 or f'usage: {name} ' in ended.stderr or '--ek-' in ended.stderr
+    if ended.returncode == status and re.fullmatch(output, ended.stdout) and told:
+        return False
+    print(f'{name} {arguments}: status {ended.returncode}, not {status}, or not what it should print:\n'
+          f'{ended.stdout}{ended.stderr}')
+    return True
+
+
 def main(program):
     name = pathlib.Path(program).name
-    faults = 0
     helped = [] if name == 'echo' else [(['--help'], 0, rf'(?s)usage: {name} .*--ek-workers.*')]
-    for arguments, status, output in [*RUNS[name], *helped]:
-        try:
-            ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S,
-                                   stdin=subprocess.DEVNULL, check=False)
-        except subprocess.TimeoutExpired:
-            print(f'{name} {arguments} has not ended after {TIMEOUT_S} s')
-            return 1
-        told = status != 2 or f'usage: {name} ' in ended.stderr or '--ek-' in ended.stderr
-        if ended.returncode != status or not re.fullmatch(output, ended.stdout) or not told:
-            faults += 1
-            print(f'{name} {arguments}: status {ended.returncode}, not {status}, or not what it should print:\n'
-                  f'{ended.stdout}{ended.stderr}')
+    faults = sum(fails(program, *run) for run in [*RUNS[name], *helped])
     if name in INTERRUPTED and not interrupt(program, *INTERRUPTED[name]):
         faults += 1
     if name == 'echo':
