@@ -130,6 +130,11 @@ struct Called {
   M request;
   From<M> from;
 };
+template <class M>
+struct OwnedBytes<Called<M>> {
+  static constexpr bool none = owns_nothing<M>;
+  static std::size_t of(const Called<M>& called) { return owned_bytes(called.request); }
+};
 
 /// The answer's place in the caller's frame; holds a value only once answered.
 template <class M>
@@ -237,7 +242,7 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
     target.refused.fetch_add(first ? 1 : 0, base::relaxed);  // relaxed: a statistic
     if (bound.is_poll()) return failed(CallFailure::full);
     if (first) until = deadline_of(system, bound);
-    const Push room = wait_for_room(system, asker, to, until);
+    const Push room = wait_for_room(system, asker, to, *sent.item, until);
     if (room == Push::closed) return failed(CallFailure::noproc);
     if (room == Push::full) return failed(CallFailure::full);
   }

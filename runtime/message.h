@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gc/gc.h"
+#include "runtime/message_bytes.h"
 
 #include <concepts>
 #include <cstddef>
@@ -35,6 +36,7 @@ struct TypeInfo {
   std::uint32_t body_offset;  ///< of the body in its Item, bytes
   void (*destroy)(void* body) noexcept;
   MessageKind kind = MessageKind::plain;
+  std::size_t (*owned)(const void* body) = nullptr;  ///< bytes outside the body (message_bytes.h)
 };
 
 namespace detail {
@@ -64,6 +66,11 @@ void destroy_body(void* body) noexcept {
 }
 
 template <class T>
+std::size_t owned_by_body(const void* body) {
+  return owned_bytes(*static_cast<const T*>(body));
+}
+
+template <class T>
 inline constexpr MessageKind kind_of = MessageKind::plain;
 
 }  // namespace detail
@@ -79,10 +86,11 @@ struct Item {
   std::uint16_t flags = 0;
   std::uint16_t signal = 0;  // which, if type is null
 
-  static constexpr std::uint16_t kCounted = 1;  // takes a place in the bound: gives it back when it leaves
-  static constexpr std::uint16_t kTimed = 2;    // a timer's: takes one of the places for timers instead (timer.h TM5)
-  static constexpr std::uint16_t kDown = 4;     // its body begins with a Down (monitor.h)
-  static constexpr std::uint16_t kAnswer = 8;   // its body begins with an AnswerHead (call.h)
+  static constexpr std::uint16_t kCounted = 1;   // takes a place in the bound: gives it back when it leaves
+  static constexpr std::uint16_t kTimed = 2;     // a timer's: takes one of the places for timers instead (timer.h TM5)
+  static constexpr std::uint16_t kDown = 4;      // its body begins with a Down (monitor.h)
+  static constexpr std::uint16_t kAnswer = 8;    // its body begins with an AnswerHead (call.h)
+  static constexpr std::uint16_t kMetered = 16;  // counted in bytes, too: taken off when it leaves (memory.h)
 
   template <class T>
   static constexpr std::uint32_t body_offset = alignof(T) <= 32 ? 32 : 64;
@@ -102,7 +110,8 @@ inline constexpr TypeInfo type_info_of{
     &typeid(T),
     Item::body_offset<T>,
     &detail::destroy_body<T>,
-    detail::kind_of<T>};
+    detail::kind_of<T>,
+    &detail::owned_by_body<T>};
 
 namespace detail {
 /// Types are equal by address, else (across shared objects) by name; its hash says mostly no.

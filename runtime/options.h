@@ -73,13 +73,24 @@ struct Options {
   static std::string help();
 };
 
+/// What happens when more bytes wait for a process than SpawnOptions::max_memory allows.
+enum class OverMemory : std::uint8_t {
+  report,  ///< they are accepted, and a report tells of it; again when it has been below half in between
+  refuse,  ///< senders are told `full`, or wait for room, as at the bound on messages
+  kill,    ///< it is reported and ends with `killed`
+};
+
 /// How one process is made.
 struct SpawnOptions {
   std::string name = {};          ///< registered before it runs; taken: the spawn fails with name_taken
   std::uint32_t mailbox = 1024;   ///< bound, messages: 1 to 500,000
   std::size_t stack = 64 * 1024;  ///< bytes of address space: 16 KiB to 8 MiB, rounded up to a power of two
   std::uint32_t timers = 0;  ///< started for it, and their messages not received: 1 to 1,000,000,000; 0: max_timers
-  int worker = -1;           ///< run on this worker only; -1: anywhere; `threads` gives each its own
+  /// Bytes of messages that may wait for it, as message_bytes() counts them, 0 to 2^63: beside the bound on their
+  /// number. 0: no such bound.
+  std::size_t max_memory = 0;
+  OverMemory over_memory = OverMemory::refuse;  ///< what happens beyond
+  int worker = -1;                              ///< run on this worker only; -1: anywhere; `threads` gives each its own
 };
 
 }  // namespace erlking

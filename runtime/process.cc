@@ -2,6 +2,7 @@
 
 #include "runtime/behaviour.h"
 #include "runtime/handler.h"
+#include "runtime/memory.h"
 #include "runtime/process_wide.h"
 #include "runtime/report.h"
 #include "runtime/system.h"
@@ -291,12 +292,14 @@ void Process::deliver(bool in_wait) noexcept {
 
 void Process::admit_or_refuse(Item* item) noexcept {
   if (detail::admit_by_alias(*this, *item)) return append(item);
-  if ((item->flags & Item::kCounted) != 0) {
-    mailbox.consume();
-  } else if ((item->flags & Item::kTimed) != 0) {
-    set_timer_room(timer_room() + 1);  // for an earlier tenant: wrong by one (TM5)
-  }
+  note_left(*item);  // of a timer for an earlier tenant: wrong by one (TM5)
   drop_next_time(item);
+}
+
+void Process::note_left_slow(const Item& item) noexcept {
+  if ((item.flags & Item::kCounted) != 0) mailbox.consume();
+  if ((item.flags & Item::kTimed) != 0) set_timer_room(timer_room() + 1);
+  if ((item.flags & Item::kMetered) != 0) detail::take_off(*this, item);
 }
 
 // The destructors see a process that is dying: no wait waits, nothing is delivered, and of the inbox, in which a
@@ -666,13 +669,19 @@ Bound deadline_of(const System& system, const Bound& bound) noexcept {
 Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound) {
   Process& target = system.process(to);
   return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
+    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+      return push_metered(system, target, item, to, waiting ? MeterLock::held : MeterLock::take);
     return waiting ? target.mailbox.push_message<true>(item, to.id) : target.mailbox.push_message(item, to.id);
   });
 }
 
-Push wait_for_room(System& system, Process& sender, Pid to, const Bound& bound) {
+Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, const Bound& bound) {
   Process& target = system.process(to);
-  return attempt_until(target, sender, deadline_of(system, bound), [&](bool) { return target.mailbox.probe(to.id); });
+  return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
+    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+      return probe_metered(target, item, to, waiting ? MeterLock::held : MeterLock::take);
+    return target.mailbox.probe(to.id);
+  });
 }
 
 // --- death -----------------------------------------------------------------------------------------------------------
@@ -721,6 +730,8 @@ void put_away(Process& process) noexcept {
   }
   if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
   Item* item = reversed(process.mailbox.close());
+  if (process.metered.load(relaxed)) [[unlikely]]  // relaxed: its own
+    close_account(process);
   if (process.named.load(base::seq_cst)) {  // [named] N1
     system.registry.remove(process.pid());
     process.named.store(false, base::relaxed);  // relaxed: who sets it from now on finds the slot closed

@@ -21,6 +21,7 @@
 #include "runtime/bound.h"
 #include "runtime/mailbox.h"
 #include "runtime/message.h"
+#include "runtime/options.h"
 #include "runtime/peer_table.h"
 #include "runtime/pid.h"
 #include "runtime/reason.h"
@@ -122,6 +123,14 @@ struct MonitorRecord {
   ItemPtr tagged;  // the message its DOWN becomes, prepaid, if it is no plain Down
 };
 
+/// The bytes that wait for a process with a bound on them (memory.h); under waiters_lock.
+struct MemoryAccount {
+  std::size_t most = 0;
+  std::size_t queued = 0;
+  OverMemory over = OverMemory::refuse;
+  bool told = false;  // reported, until half has gone
+};
+
 /// What most processes do without.
 struct Relations {
   PeerTable<LinkRecord> links;        // by pid
@@ -130,7 +139,8 @@ struct Relations {
   PeerTable<AliasKind> aliases;       // by ref: ours
   ItemPtr owed;                       // destroyed with these, when the reason is known (async.h J1)
   std::uint64_t unlinks = 0;
-  std::string label;  // set_label()
+  std::string label;     // set_label()
+  MemoryAccount memory;  // a metered process's
 };
 
 }  // namespace detail
@@ -142,8 +152,8 @@ struct Start {
   void (*destroy)(void* closure) noexcept;
   bool (*handle)(void* state, Message&& message) = nullptr;  // a handler's (handler.h); null: no handler
   std::size_t state_bytes = 0;                               // of its block; 0: it lies in small_state
-  bool behaves = false;     // a behaviour (behaviour.h): handle() may say it has ended
-  bool supervises = false;  // a supervisor: ends its children in order
+  bool behaves = false;                                      // a behaviour (behaviour.h): handle() may say it has ended
+  bool supervises = false;                                   // a supervisor: ends its children in order
 };
 
 namespace detail {
@@ -167,6 +177,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   // --- what senders touch: one line with Task::sp, link, home ---
   std::atomic<bool> tells_deadline{false};  // its calls say when their callers give up (behaviour.h)
   std::atomic<bool> supervises{false};      // a supervisor; read by who stops the runtime, as its children's parent is
+  std::atomic<bool> metered{false};         // has a bound on bytes, too (memory.h)
   Inbox mailbox;
   std::atomic<detail::Waiter*> waiters{nullptr};  // head of the list of waiting senders
 
@@ -223,12 +234,16 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     *at = item->next;
     if (item->next != nullptr) __builtin_prefetch(item->next);  // next, and by now out of the first cache
     if (inbox_tail == &item->next) inbox_tail = at;
-    if ((item->flags & Item::kCounted) != 0) [[likely]]
-      mailbox.consume();
-    else if ((item->flags & Item::kTimed) != 0)
-      set_timer_room(timer_room() + 1);
+    note_left(*item);
     ++received;
     return item;
+  }
+  /// Gives back what a message took of a bound.
+  void note_left(const Item& item) noexcept {
+    if ((item.flags & (Item::kCounted | Item::kMetered)) == Item::kCounted) [[likely]]
+      mailbox.consume();
+    else
+      note_left_slow(item);
   }
   /// Places for timers, as the process counts them itself (TM5); any thread looks, the process alone changes it.
   std::int32_t timer_room() const noexcept {
@@ -288,6 +303,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 
  private:
   static Item settling_;  // as `later`: see is_settling()
+  void note_left_slow(const Item& item) noexcept;
   void checkpoint_slow();
   void act_on_doom_slow();
   void drop_later() noexcept;
@@ -522,8 +538,9 @@ inline void TicketWait::arm_timer() noexcept {
 
 /// Delivers `item` (kCounted) to `to`, waiting for room at most `bound`. full: no room in time.
 Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound);
-/// Waits until `to` has room (queued), at most `bound` (full), or is gone (closed). Somebody else may take the room.
-Push wait_for_room(System& system, Process& sender, Pid to, const Bound& bound);
+/// Waits until `to` has room for `item` (queued), at most `bound` (full), or is gone (closed). Somebody else may take
+/// the room.
+Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, const Bound& bound);
 /// The bound as an instant, counted from now.
 Bound deadline_of(const System& system, const Bound& bound) noexcept;
 

@@ -90,6 +90,12 @@ Text text_of(const CallCycleReport& report) {
   return text;
 }
 
+Text text_of(const MemoryReport& report) {
+  return {fmt::format("{}{}: {} bytes in {} messages wait, {} may", who(report.process),
+                      report.killed ? " is killed" : "", report.queued_bytes, report.mailbox_depth, report.max_memory),
+          {}};
+}
+
 Text text_of(const LeftOut& left_out) {
   return {fmt::format("{} {} reports were left out: more than Options::reports_per_second", left_out.count,
                       to_string(left_out.kind)),
@@ -152,6 +158,15 @@ void add_fields(Json& json, const CallCycleReport& report) {
   for (const ReportedProcess& process : report.processes) json["processes"].push_back(json_of(process));
 }
 
+void add_fields(Json& json, const MemoryReport& report) {
+  json["pid"] = json_of(report.process.pid);
+  json["name"] = report.process.name;
+  json["queued_bytes"] = report.queued_bytes;
+  json["max_memory"] = report.max_memory;
+  json["mailbox_depth"] = report.mailbox_depth;
+  json["killed"] = report.killed;
+}
+
 void add_fields(Json& json, const LeftOut& left_out) {
   json["of"] = to_string(left_out.kind);
   json["count"] = left_out.count;
@@ -208,6 +223,8 @@ std::string_view to_string(ReportKind kind) noexcept {
       return "progress";
     case ReportKind::call_cycle:
       return "call_cycle";
+    case ReportKind::memory:
+      return "memory";
   }
   return "unknown";
 }

@@ -46,6 +46,7 @@ enum class ReportKind : std::uint8_t {
   supervisor,  ///< a supervisor's child failed, or it gives up
   progress,    ///< a supervisor has started a child
   call_cycle,  ///< processes wait for each other in calls (Options::call_cycles)
+  memory,      ///< more bytes wait for a process than it may have (SpawnOptions::max_memory)
 };
 /// Its name, as above: the part of the log, and `kind` in JSON.
 std::string_view to_string(ReportKind kind) noexcept;
@@ -118,6 +119,15 @@ struct CallCycleReport {
   std::vector<ReportedProcess> processes;  ///< at most 64; first who has closed the cycle
 };
 
+/// More bytes of messages wait for a process than SpawnOptions::max_memory.
+struct MemoryReport {
+  ReportedProcess process;          ///< for whom
+  std::size_t queued_bytes = 0;     ///< bytes that wait
+  std::size_t max_memory = 0;       ///< the most there may be
+  std::uint32_t mailbox_depth = 0;  ///< messages that wait
+  bool killed = false;              ///< it is killed for it
+};
+
 /// Reports there was no room for (RP3).
 struct LeftOut {
   ReportKind kind = ReportKind::crash;  ///< of these
@@ -125,7 +135,7 @@ struct LeftOut {
 };
 
 /// What a hook gets.
-using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, LeftOut>;
+using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, MemoryReport, LeftOut>;
 /// Takes reports in place of log and file: Options::report_hook. Called by whoever reports, on any thread and several
 /// at once, on a process's stack perhaps: it must be short and must not wait. If it throws, that report goes where it
 /// would without it.
@@ -217,7 +227,7 @@ class Reporter {
   struct Output;
   std::unique_ptr<Output> output_;
   std::uint32_t limit_ = 1;
-  std::array<ReportMeter, 4> meters_;  // one for each kind
+  std::array<ReportMeter, 5> meters_;  // one for each kind
 };
 
 /// A process comes to its end, and is as yet whole: reports it if it has crashed (RP1).

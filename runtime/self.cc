@@ -1,5 +1,6 @@
 #include "runtime/self.h"
 
+#include "runtime/memory.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
 
@@ -68,7 +69,9 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
   info->pinned_to = process.pin == sched::kNoWorker ? -1 : process.pin;
   info->stack_bytes = process.stack().size();
   info->stack_used = sched::high_water(process.stack());
+  info->queued_bytes = detail::queued_bytes(process);
   if (process.relations != nullptr) {
+    info->max_memory = process.relations->memory.most;
     info->label = process.relations->label;
     info->aliases = static_cast<std::uint32_t>(process.relations->aliases.size());
     for (auto& [id, link] : process.relations->links) {

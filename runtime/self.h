@@ -86,8 +86,10 @@ struct ProcessInfo {
   std::size_t stack_bytes = 0;      ///< usable; 0: a handler that has none just now
   /// Of these, how many have been in use, by whoever used this stack: an upper bound, to tune sizes by.
   std::size_t stack_used = 0;
-  std::uint32_t aliases = 0;                         ///< active ones, and requests whose answers have not come
-  std::vector<Pid> links;                            ///< in no order
+  std::size_t queued_bytes = 0;  ///< of messages accepted and not received; beyond 10,000 an estimate, without a bound
+  std::size_t max_memory = 0;    ///< the most there may be; 0: no bound
+  std::uint32_t aliases = 0;     ///< active ones, and requests whose answers have not come
+  std::vector<Pid> links;        ///< in no order
   std::vector<std::pair<MonitorRef, Pid>> monitors;  ///< its own
   /// Others', with who they are.
   std::vector<std::pair<MonitorRef, Pid>> monitored_by;

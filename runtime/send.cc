@@ -7,7 +7,8 @@ namespace detail {
 Pid resolve(const System& system, Name name) { return name.node.empty() ? system.registry.find(name.name) : Pid{}; }
 
 Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept {
-  const Push push = target.mailbox.push_message(item, to.id);
+  const Push push = target.metered.load(base::relaxed) ? push_metered(system, target, item, to)  // relaxed: MB2
+                                                       : target.mailbox.push_message(item, to.id);
   if (push == Push::woke) {
     target.note_ready();
     system.scheduler->policy().submit(target);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "runtime/bound.h"
+#include "runtime/memory.h"
 #include "runtime/message.h"
 #include "runtime/pid.h"
 #include "runtime/process.h"
@@ -147,7 +148,8 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
 [[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
-  const Push push = target.mailbox.push_message(item, to.id);
+  const Push push = target.metered.load(base::relaxed) ? push_metered(*self.system, target, item, to)  // relaxed: MB2
+                                                       : target.mailbox.push_message(item, to.id);
   if (push == Push::woke) {
     __builtin_prefetch(&target.start);  // it runs soon, on lines that may be cold
     __builtin_prefetch(&target.inbox_head);

@@ -111,7 +111,8 @@ namespace {
 Process* take_slot(System& system, const SpawnOptions& options, bool with_stack, SpawnError& error) noexcept {
   if (options.mailbox < 1 || options.mailbox > Process::Inbox::kMaxBound || options.stack > sched::kStackMax ||
       options.stack < sched::kStackMin || options.worker >= static_cast<int>(system.scheduler->asked()) ||
-      options.worker < -1 || options.timers > kMaxTimers || options.name == "undefined") {
+      options.worker < -1 || options.timers > kMaxTimers || options.over_memory > OverMemory::kill ||
+      options.name == "undefined") {
     error = SpawnError::bad_options;
     return nullptr;
   }
@@ -210,7 +211,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
-  process.supervises.store(start.supervises, base::relaxed);    // relaxed: as above, to who stops the runtime
+  process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]
   std::atomic_ref(process.parent.id).store(parent == nullptr ? 0 : parent->pid().id, base::release);
   process.trapping = process.doomed = process.exiting = process.leaving = false;
@@ -239,6 +240,9 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
       }
       process.named.store(true, base::relaxed);  // relaxed: nobody knows it yet
     }
+    if (options.max_memory != 0) {
+      relations_of(process).memory = {.most = options.max_memory, .over = options.over_memory};
+    }
     // Both ends know before either can die: SEMANTICS 3.3, 4.5.
     if (kin.tie == Tie::link) {
       relations_of(process).links.add(parent->pid().id).exit = new_signal(SignalKind::exit_link, pid);
@@ -257,6 +261,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     process.relations.reset();
     return undo(process, SpawnError::system_limit);
   }
+  process.metered.store(options.max_memory != 0, base::relaxed);  // relaxed: the mailbox's word publishes it
   // Not a port; set by who runs it.
   process.worker =
       parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
