@@ -7,9 +7,8 @@
 //     return erlking::message_bytes(put.key) + erlking::message_bytes(put.value);
 //   }
 //
-// What many share (a Ref, a std::shared_ptr) counts as the reference alone. Asked once as a message is sent to a process
-// with a bound on memory (memory.h) and once as that one receives it; it must not wait, and must say the same both
-// times.
+// What many share (a Ref, a std::shared_ptr) counts as the reference alone. Asked as a message is sent to a process
+// with a bound on memory (memory.h), and once as it is received: it must not wait, and must say the same both times.
 #pragma once
 
 #include <array>
