@@ -10,6 +10,7 @@
 #include "runtime/groups.h"         // IWYU pragma: export
 #include "runtime/handler.h"        // IWYU pragma: export
 #include "runtime/handles.h"        // IWYU pragma: export
+#include "runtime/holders.h"        // IWYU pragma: export
 #include "runtime/monitor.h"        // IWYU pragma: export
 #include "runtime/receive.h"        // IWYU pragma: export
 #include "runtime/report.h"         // IWYU pragma: export

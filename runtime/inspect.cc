@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <poll.h>
+#include <span>
 #include <stdexcept>
 #include <string_view>
 #include <sys/eventfd.h>
@@ -118,6 +119,9 @@ constexpr std::string_view kHelp =
     "tree [json] [children N] [processes N] [width N] [timeout MS]\n"
     "  the supervision tree, as text or as JSON; N children of each supervisor (100), N processes in all (10000),\n"
     "  lines of at most N characters (100), within so many milliseconds (1000)\n"
+    "memory [json] [processes N] [timeout MS]\n"
+    "  for which processes the most bytes of messages wait, as text or as JSON; N of them (10), within so many\n"
+    "  milliseconds (1000)\n"
     "help\n"
     "  this\n";
 
@@ -138,32 +142,29 @@ struct Limit {
   std::size_t least, most, value;
 };
 
-std::string answer_tree(Runtime& runtime, const std::vector<std::string_view>& words) {
-  Limit limits[] = {{"children", 0, kProcessesMax, 100},
-                    {"processes", 1, kProcessesMax, 10'000},
-                    {"width", 80, kWidthMax, 100},
-                    {"timeout", 1, kTimeoutMaxMs, 1000}};
-  bool json = false;
+// What is said after the question. An error's text; empty: understood.
+std::string read_words(const std::vector<std::string_view>& words, std::span<Limit> limits, bool& json) {
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (words[i] == "json") {
       json = true;
       continue;
     }
-    auto* const limit = std::ranges::find(limits, words[i], &Limit::word);
-    if (limit == std::end(limits)) return error("tree: unknown word; help tells");
+    const auto limit = std::ranges::find(limits, words[i], &Limit::word);
+    if (limit == limits.end()) return error(fmt::format("{}: unknown word; help tells", words[0]));
     const std::string_view number = ++i < words.size() ? words[i] : "";
     const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), limit->value);
     if (wrong != std::errc() || end != number.data() + number.size() || limit->value < limit->least ||
         limit->value > limit->most) {
-      return error(fmt::format("tree: {} must be {} to {}", limit->word, limit->least, limit->most));
+      return error(fmt::format("{}: {} must be {} to {}", words[0], limit->word, limit->least, limit->most));
     }
   }
-  const auto tree = runtime.tree(std::chrono::milliseconds(limits[3].value),
-                                 {.children = limits[0].value, .processes = limits[1].value});
-  if (tree) return json ? to_json(*tree) : to_text(*tree, limits[2].value);
-  switch (tree.error().kind) {
+  return {};
+}
+
+std::string no_answer(const CallError& why, std::size_t timeout_ms) {
+  switch (why.kind) {
     case CallFailure::timeout:
-      return error(fmt::format("no worker has had time to answer within {} ms", limits[3].value));
+      return error(fmt::format("no worker has had time to answer within {} ms", timeout_ms));
     case CallFailure::no_memory:
       return error("no memory, or no process left, to answer with");
     default:
@@ -171,9 +172,32 @@ std::string answer_tree(Runtime& runtime, const std::vector<std::string_view>& w
   }
 }
 
+std::string answer_tree(Runtime& runtime, const std::vector<std::string_view>& words) {
+  Limit limits[] = {{"children", 0, kProcessesMax, 100},
+                    {"processes", 1, kProcessesMax, 10'000},
+                    {"width", 80, kWidthMax, 100},
+                    {"timeout", 1, kTimeoutMaxMs, 1000}};
+  bool json = false;
+  if (std::string wrong = read_words(words, limits, json); !wrong.empty()) return wrong;
+  const auto tree = runtime.tree(std::chrono::milliseconds(limits[3].value),
+                                 {.children = limits[0].value, .processes = limits[1].value});
+  if (!tree) return no_answer(tree.error(), limits[3].value);
+  return json ? to_json(*tree) : to_text(*tree, limits[2].value);
+}
+
+std::string answer_memory(Runtime& runtime, const std::vector<std::string_view>& words) {
+  Limit limits[] = {{"processes", 1, kMemoryHoldersMax, 10}, {"timeout", 1, kTimeoutMaxMs, 1000}};
+  bool json = false;
+  if (std::string wrong = read_words(words, limits, json); !wrong.empty()) return wrong;
+  const auto holders = runtime.holders(std::chrono::milliseconds(limits[1].value), limits[0].value);
+  if (!holders) return no_answer(holders.error(), limits[1].value);
+  return json ? to_json(*holders) : to_text(*holders);
+}
+
 std::string answer(Runtime& runtime, std::string_view line) {
   const auto words = words_of(line);
   if (!words.empty() && words[0] == "tree") return answer_tree(runtime, words);
+  if (!words.empty() && words[0] == "memory") return answer_memory(runtime, words);
   if (words.size() == 1 && words[0] == "help") return std::string(kHelp);
   return error("unknown question; help tells what there is");
 }

@@ -292,7 +292,9 @@ void Runtime::exit(Pid pid, Reason reason) {
   signal_from_outside(*system_, SignalKind::exit_plain, Pid{}, 0, reason, pid);
 }
 
-std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits limits) {
+// What make(until) returns, called by a process that lives for just that.
+template <class Answer, class Make>
+std::expected<Answer, CallError> Runtime::ask_inside(Bound bound, Make&& make) {
   const auto failed = [](CallFailure kind, Reason why = {}) {
     return std::unexpected(CallError{kind, std::move(why)});
   };
@@ -301,14 +303,13 @@ std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits 
   const Nanos began = system.now();
   const Nanos until = bound.is_absolute() ? bound.ns() : base::after(began, bound.ns());
   const Nanos kept = bound.is_forever() ? 0 : std::max<Nanos>(until - began, 0) / 4;
-  const auto tree = std::make_shared<std::optional<SupervisionTree>>();  // the process may outlive this call
+  const auto answer = std::make_shared<std::optional<Answer>>();  // the process may outlive this call
   detail::Port port(system);
   if (port.process() == nullptr) return failed(CallFailure::no_memory);
   const auto made = [&] {
     detail::OutsideHeap heap(system);
-    return detail::spawn_in(system, SpawnOptions{}, {.watch = &port}, [tree, limits, asked = until - kept] {
-      *tree = supervision_tree(base::to_time_point(asked), limits);
-    });
+    return detail::spawn_in(system, SpawnOptions{}, {.watch = &port},
+                            [answer, make, asked = until - kept] { *answer = make(base::to_time_point(asked)); });
   }();
   if (!made) {
     if (made.error() == SpawnError::stopping) return failed(CallFailure::refused, Reason("stopping"));
@@ -317,8 +318,8 @@ std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits 
   for (;;) {
     const Nanos now = system.now();
     if (const auto why = port.await_down(base::to_time_point(std::min(until, base::after(now, kLook))))) {
-      if (!*tree) return failed(CallFailure::died, *why);
-      return *std::move(*tree);
+      if (!*answer) return failed(CallFailure::died, *why);
+      return *std::move(*answer);
     }
     if (system.stopping.load(base::seq_cst)) return failed(CallFailure::refused, Reason("stopping"));
     if (now >= until) break;
@@ -329,6 +330,14 @@ std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits 
   } catch (const std::bad_alloc&) {  // it ends soon by itself
   }
   return failed(CallFailure::timeout);
+}
+
+std::expected<SupervisionTree, CallError> Runtime::tree(Bound bound, TreeLimits limits) {
+  return ask_inside<SupervisionTree>(bound, [limits](Bound until) { return supervision_tree(until, limits); });
+}
+
+std::expected<MemoryHolders, CallError> Runtime::holders(Bound bound, std::size_t most) {
+  return ask_inside<MemoryHolders>(bound, [most](Bound until) { return memory_holders(until, most); });
 }
 
 std::optional<Duration> Runtime::cancel_timer(TimerRef timer) {
@@ -386,7 +395,7 @@ bool Runtime::stop() {
   while (system.alive() != 0) {
     const Nanos now = base::monotonic_now();
     if (killing && now - began >= limit) break;  // not before: this thread may have slept through all of it
-    if (now >= round_at) {  // those being born at the first round are told in a later one
+    if (now >= round_at) {                       // those being born at the first round are told in a later one
       if (!killing && now - began >= limit / 2) {
         killing = true;
         in_order_ = false;

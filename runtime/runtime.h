@@ -11,6 +11,7 @@
 
 #include "runtime/call.h"
 #include "runtime/handler.h"
+#include "runtime/holders.h"
 #include "runtime/options.h"
 #include "runtime/send.h"
 #include "runtime/spawn.h"
@@ -57,9 +58,9 @@ struct RootOptions {
 
 /// How Runtime::run() of a tree has ended; the exit status for main to return.
 enum ExitStatus : int {
-  kInOrder = 0,      ///< stopped in order, as asked; or the root ended by itself, and not abnormally
-  kRootFailed = 1,   ///< the root did not start, gave up after too many restarts, or ended abnormally
-  kNotInOrder = 3,   ///< some did not end within half of Options.stop and were killed, or could not be: see the log
+  kInOrder = 0,     ///< stopped in order, as asked; or the root ended by itself, and not abnormally
+  kRootFailed = 1,  ///< the root did not start, gave up after too many restarts, or ended abnormally
+  kNotInOrder = 3,  ///< some did not end within half of Options.stop and were killed, or could not be: see the log
 };
 
 /// Scheduler, heap and processes. Its members are for threads that are no process, any number at once.
@@ -179,6 +180,9 @@ class Runtime {
   /// runtime stops), died.
   std::expected<SupervisionTree, CallError> tree(Bound bound, TreeLimits limits = {});
 
+  /// Who holds the memory of messages (holders.h), by such a process, as tree(). Errors: as those.
+  std::expected<MemoryHolders, CallError> holders(Bound bound, std::size_t most = 10);
+
   /// With Options.clock = manual: moves time on by `d` in steps from timer to timer, letting everything run in between.
   /// False: something ran on for `real_limit` without waiting; time has stopped there.
   bool advance(Duration d, Duration real_limit = std::chrono::seconds(60));
@@ -206,6 +210,8 @@ class Runtime {
     static_cast<void>(spawn_wait(forever, SpawnOptions{}, [&] { started = start(); }));
     return started;
   }
+  template <class Answer, class Make>
+  std::expected<Answer, CallError> ask_inside(Bound bound, Make&& make);
   void forget(detail::Port& port, Pid watched);
   int report_no_start(SpawnError error);
   int finish(const Reason& why);

@@ -127,6 +127,16 @@ TEST_F(InspectTest, TellsTheTreeAsTextAndAsJson) {
   EXPECT_EQ(json.find("till"), json.npos) << json;
 }
 
+TEST_F(InspectTest, TellsWhoHoldsTheMemory) {
+  const Pid pid = *rt().spawn({.name = "sink"}, wait_forever);
+  ASSERT_EQ(rt().send(pid, std::string(5'000, 'x')), Delivery::queued);
+  const std::string text = ask(path(), "memory timeout 20000\n");
+  for (const char* const part : {"1 messages wait", "sink", " B  "}) EXPECT_NE(text.find(part), text.npos) << text;
+  const std::string json = ask(path(), "memory json processes 1 timeout 20000\n");
+  EXPECT_NE(json.find("\"mailbox_depth\": 1"), json.npos) << json;
+  EXPECT_EQ(ask(path(), "memory processes 0\n"), "error: memory: processes must be 1 to 1000\n");
+}
+
 TEST_F(InspectTest, TheSocketIsThisUsersAloneAndGoesWithTheRuntime) {
   ASSERT_EQ(rt().processes(), 0u);
   struct stat there {};
