@@ -7,6 +7,7 @@
 #include "runtime/call.h"           // IWYU pragma: export
 #include "runtime/child.h"          // IWYU pragma: export
 #include "runtime/exit.h"           // IWYU pragma: export
+#include "runtime/fault.h"          // IWYU pragma: export
 #include "runtime/groups.h"         // IWYU pragma: export
 #include "runtime/handler.h"        // IWYU pragma: export
 #include "runtime/handles.h"        // IWYU pragma: export

@@ -293,6 +293,7 @@ Birth begin_behaviour_of(Process& self, ReplyTo starter, Tie tie, const SpawnOpt
   using Begin = Opening<std::decay_t<A>...>;
   static_assert(alignof(S) <= 64 && alignof(Begin) <= 64,
                 "a behaviour and its arguments are aligned to 64 bytes at most");
+  const Uncontained half_born;  // F3
   Birth birth = begin_spawn_handler(*self.system, options, Code::start);
   if (birth.process == nullptr) return birth;
   auto* const behaviour = static_cast<Behaviour*>(birth.closure);
@@ -330,8 +331,7 @@ Started begin_linked(const char* what, const SpawnOptions& options, A&&... argum
   ItemPtr answer(make_item<Launched>(self.pid().id));
   Birth birth = begin_behaviour_of<S, type>(self, {&self, ReplyTo::by_message(answer.get())}, Tie::link, options,
                                             std::forward<A>(arguments)...);
-  return complete_unawaited(self, birth, std::move(answer), options,
-                            BehaviourCode<S, type, std::decay_t<A>...>::start);
+  return complete_unawaited(self, birth, std::move(answer), options, BehaviourCode<S, type, std::decay_t<A>...>::start);
 }
 
 }  // namespace detail

@@ -9,6 +9,7 @@
 // Cost of a call beside two messages' worth of switching: one CAS to arm, one to claim; no allocation for the reply.
 #pragma once
 
+#include "runtime/fault.h"
 #include "runtime/receive.h"
 #include "runtime/send.h"
 
@@ -82,6 +83,11 @@ class From {
   /// Answers; a second time, or too late: nothing happens, and false is returned. To a request that is not a call
   /// (request.h) too late means that who sent it has ended: it gives a request up without telling.
   bool reply(Reply value) noexcept {
+    sched::probe_stack();  // F4
+    if constexpr (!std::is_trivially_copyable_v<Reply>) {
+      const Uncontained half_answered;  // F3
+      return answer([&](void* cell) { new (cell) Cell(std::in_place, std::move(value)); });
+    }
     static_assert(std::is_nothrow_move_constructible_v<Reply>,
                   "a Reply must be movable without throwing: it is moved while the caller waits");
     return answer([&](void* cell) { new (cell) Cell(std::in_place, std::move(value)); });

@@ -75,6 +75,7 @@ std::expected<Monitored, SpawnError> spawn_handler_in(System& system, const Spaw
                                                       H&& handler) {
   using State = std::decay_t<H>;
   constexpr const Start& start = HandlerStart<State>::start;
+  const Uncontained half_born;  // F3
   Birth birth = begin_spawn_handler(system, options, start);
   if (birth.process == nullptr) return std::unexpected(birth.error);
   try {

@@ -51,6 +51,10 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_MAX_TIMERS")
       ->check(CLI::Range(1u, 1'000'000'000u))
       ->capture_default_str();
+  app->add_option("--ek-on-fault", options.on_fault, "a hardware fault of a process: contain, abort")
+      ->envname("ERLKING_ON_FAULT")
+      ->check(CLI::IsMember({"contain", "abort"}))
+      ->capture_default_str();
   app->add_flag("--ek-call-cycles", options.call_cycles, "tell in the log of calls that wait for each other")
       ->envname("ERLKING_CALL_CYCLES");
   app->add_option("--ek-stop", stop_ms, "milliseconds the end may take, 0 to 3600000")

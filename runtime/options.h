@@ -50,6 +50,9 @@ struct Options {
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory
   std::size_t max_stack_bytes = SIZE_MAX;  ///< address space of stacks; at the bound spawn answers system_limit
+  /// --ek-on-fault, ERLKING_ON_FAULT: "contain": a hardware fault in a process's code is its exit reason, where that
+  /// can be (docs/faults.md); "abort": it ends the program
+  std::string on_fault = "contain";
   bool call_cycles = false;           ///< --ek-call-cycles, ERLKING_CALL_CYCLES: tell of calls that wait for each other
   ClockKind clock = ClockKind::real;  ///< manual: for tests
   Duration stop =

@@ -198,6 +198,8 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool unwinding : 1 = false;           // a handler: as if its stack were being unwound (D2)
   bool in_call : 1 = false;             // a behaviour: handles a call, whose deadline bounds its own
   bool in_operation : 1 = false;        // the driver has an operation that lies on its stack (OW4)
+  bool uncontained : 1 = false;         // a fault now ends the node (fault.h F3)
+  bool faulted : 1 = false;             // its stack was given up after a fault (F5)
   std::uint8_t deferring = 0;           // DeferKill scopes
   detail::Nudge nudge{};                // a select's
   std::uint32_t received = 0;           // messages, modulo 2^32
@@ -324,6 +326,7 @@ namespace detail {
 }
 /// The same with a check that says what is wrong (std::logic_error).
 [[gnu::always_inline]] inline Process& require_process(const char* operation) {
+  sched::probe_stack();  // F4
   sched::Task* const task = sched::current();
   if (task == nullptr) [[unlikely]]
     detail::not_a_process(operation);

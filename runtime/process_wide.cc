@@ -1,6 +1,7 @@
 #include "runtime/process_wide.h"
 
 #include "base/compiler.h"
+#include "runtime/fault.h"
 #include "runtime/system.h"
 
 #include <bitset>
@@ -112,7 +113,10 @@ int acquire_process_wide() noexcept {
   std::lock_guard lock(mutex);
   if (tags.all()) return -1;
   while (tags.test(next_tag % 64)) ++next_tag;  // the longest unused: a pid of a runtime that is gone stays stale
-  if (tags.none()) previous_terminate = std::set_terminate(&on_terminate);
+  if (tags.none()) {
+    previous_terminate = std::set_terminate(&on_terminate);
+    install_fault_handlers();
+  }
   tags.set(next_tag % 64);
   return static_cast<int>(next_tag++ % 64);
 }
@@ -120,7 +124,9 @@ int acquire_process_wide() noexcept {
 void release_process_wide(int tag) noexcept {
   std::lock_guard lock(mutex);
   tags.reset(static_cast<std::size_t>(tag));
-  if (tags.none() && std::get_terminate() == &on_terminate) std::set_terminate(previous_terminate);
+  if (!tags.none()) return;
+  remove_fault_handlers();
+  if (std::get_terminate() == &on_terminate) std::set_terminate(previous_terminate);
 }
 
 void run_recording_throws(void (*run)(void*), void* argument) { ek_recording_frame(run, argument); }

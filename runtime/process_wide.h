@@ -1,5 +1,5 @@
-// What the operating system and the C++ runtime have only once: the terminate handler, and how a throw's origin is
-// kept. Counted: installed while some runtime lives.
+// What the operating system and the C++ runtime have only once: the handlers of std::terminate and of faults (fault.h),
+// and how a throw's origin is kept. Counted: installed while some runtime lives.
 #pragma once
 
 #include "runtime/process.h"

@@ -16,6 +16,8 @@ struct Reason::Body {
   std::atomic<std::uint32_t> count{1};
   std::string name, detail, type, what;
   std::vector<void*> backtrace;
+  std::uintptr_t address = 0;
+  bool is_fault = false;
 };
 
 namespace {
@@ -65,6 +67,22 @@ Reason Reason::exception(std::string_view type, std::string_view what, std::span
   reason.word_ = reinterpret_cast<std::uintptr_t>(made.release());
   return reason;
 }
+
+Reason Reason::fault(std::string_view name, std::uintptr_t address, std::string_view detail,
+                     std::span<void* const> backtrace) {
+  auto made = std::make_unique<Body>();
+  made->name = name;
+  made->detail = detail;
+  made->backtrace.assign(backtrace.begin(), backtrace.end());
+  made->address = address;
+  made->is_fault = true;
+  Reason reason;
+  reason.word_ = reinterpret_cast<std::uintptr_t>(made.release());
+  return reason;
+}
+
+bool Reason::is_fault() const noexcept { return !is_code(word_) && body()->is_fault; }
+std::uintptr_t Reason::address() const noexcept { return is_code(word_) ? 0 : body()->address; }
 
 void Reason::retain() const noexcept {
   // relaxed: the source keeps the body alive meanwhile

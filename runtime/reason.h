@@ -1,7 +1,7 @@
 // Reason: why a process ended. A name as OTP's atoms are, an optional detail ({shutdown, Detail} is name "shutdown"
-// with a detail), and for an uncaught exception its type, what() and the addresses of the throw. Immutable and cheap to
-// copy (the common ones allocate nothing), so one death can tell a hundred thousand links. Any thread may hold and
-// compare copies.
+// with a detail), and for an uncaught exception its type, what() and the addresses of the throw; for a contained fault
+// those of the fault. Immutable and cheap to copy (the common ones allocate nothing), so one death can tell a hundred
+// thousand links. Any thread may hold and compare copies.
 #pragma once
 
 #include <concepts>
@@ -26,6 +26,17 @@ class Reason {
   static Reason shutdown(std::string_view detail) { return Reason("shutdown", detail); }
   /// An uncaught exception: name "exception", its demangled type, what() (empty for foreign types), return addresses.
   static Reason exception(std::string_view type, std::string_view what, std::span<void* const> backtrace);
+  /// A hardware fault that was contained (fault.h): name "segv", "bus" or "stack_overflow"; the detail says what was
+  /// tried ("write of 0x10", "stack of 64 KiB"). `backtrace` begins one byte behind the instruction that faulted.
+  static Reason segv(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
+    return fault("segv", address, detail, backtrace);
+  }
+  static Reason bus(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
+    return fault("bus", address, detail, backtrace);
+  }
+  static Reason stack_overflow(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
+    return fault("stack_overflow", address, detail, backtrace);
+  }
 
   Reason(const Reason& other) noexcept : word_(other.word_) { retain(); }
   constexpr Reason(Reason&& other) noexcept : word_(std::exchange(other.word_, kNormal)) {}
@@ -48,11 +59,14 @@ class Reason {
   /// Of an exception: its demangled type and what(); empty otherwise.
   std::string_view type() const noexcept;
   std::string_view what() const noexcept;  ///< see type()
-  /// Return addresses of the throw, innermost first; empty if this is no exception.
+  /// Return addresses of the throw or the fault, innermost first; empty if this is neither.
   std::span<void* const> backtrace() const noexcept;
 
   /// Whether an exception nobody caught ended the process.
   bool is_exception() const noexcept { return !type().empty(); }
+  /// Whether a hardware fault did; and at which address (0 also where the processor does not say).
+  bool is_fault() const noexcept;
+  std::uintptr_t address() const noexcept;  ///< see is_fault()
   /// Not normal, shutdown or {shutdown, _} (SEMANTICS 2.4).
   bool is_abnormal() const noexcept { return word_ != kNormal && name() != "shutdown"; }
 
@@ -60,7 +74,7 @@ class Reason {
   std::string to_string() const;
   /// backtrace() as text: function and offset of each frame.
   std::vector<std::string> frames() const;
-  /// to_string() and, for an exception, a line per frame.
+  /// to_string() and, for an exception or a fault, a line per frame.
   std::string report() const;
 
   /// Equal by name, detail, type and what; the backtrace does not count.
@@ -87,6 +101,8 @@ class Reason {
  private:
   static constexpr std::uintptr_t kNormal = 1;  // Code::normal
   static constexpr bool is_code(std::uintptr_t word) noexcept { return (word & 1) != 0; }
+  static Reason fault(std::string_view name, std::uintptr_t address, std::string_view detail,
+                      std::span<void* const> backtrace);
   void retain() const noexcept;
   void release() noexcept;
   const Body* body() const noexcept { return reinterpret_cast<const Body*>(word_); }

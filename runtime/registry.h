@@ -41,6 +41,16 @@ class Registry {
     return it == shard.names.end() ? std::string() : it->second;
   }
 
+  /// The same for a signal handler: waits for no lock, allocates nothing. Empty also if somebody is at work there. What
+  /// it shows may change as soon as it has returned.
+  std::string_view try_name_of(Pid pid) const noexcept {
+    const PidShard& shard = pids_[shard_of(pid)];
+    std::shared_lock lock(shard.mutex, std::try_to_lock);
+    if (!lock) return {};
+    const auto it = shard.names.find(pid);
+    return it == shard.names.end() ? std::string_view() : std::string_view(it->second);
+  }
+
   /// Gives `name` to `pid` if is_open() says, under the locks, that it may have one (N1); both or none of the two maps
   /// change. May throw std::bad_alloc.
   template <class IsOpen>

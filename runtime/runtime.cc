@@ -1,6 +1,7 @@
 #include "runtime/runtime.h"
 
 #include "base/log.h"
+#include "runtime/fault.h"
 #include "runtime/inspect.h"
 #include "runtime/process_wide.h"
 
@@ -55,6 +56,13 @@ System::System(Options given)
   if (options.max_timers < 1 || options.max_timers > kMaxTimers) {
     error = range_error("max_timers", 1, kMaxTimers, options.max_timers);
     return;
+  }
+  if (options.on_fault != "contain" && options.on_fault != "abort") {
+    error = fmt::format("on_fault must be contain or abort, not {}", options.on_fault);
+    return;
+  }
+  if (const std::string_view why = detail::why_not_contained(); contains_faults && !why.empty()) {
+    base::log(base::Level::warning, "faults", fmt::format("faults of processes end the program: {}", why));
   }
   if (const auto opened = reporter.open(options); !opened) {
     error = opened.error();
@@ -450,6 +458,7 @@ RuntimeStats Runtime::stats() const {
     const Core& core = static_cast<const Core&>(system.scheduler->worker(i));
     stats.spawned += core.spawned.load(base::relaxed);
     stats.exited += core.exited.load(base::relaxed);
+    stats.faults += core.faults.load(base::relaxed);
     const sched::WorkerStats worker = core.stats();
     stats.dispatches += worker.dispatches;
     stats.steals += worker.steals;

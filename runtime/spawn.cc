@@ -200,6 +200,7 @@ std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
+  const Uncontained half_born;  // F3: what is undone is destroyed
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
@@ -210,6 +211,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.start = &start;
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
+  process.uncontained = process.faulted = false;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "runtime/exit.h"
+#include "runtime/fault.h"
 #include "runtime/message.h"
 #include "runtime/monitor.h"
 #include "runtime/options.h"
@@ -91,6 +92,7 @@ std::expected<Monitored, SpawnError> spawn_in(System& system, const SpawnOptions
   static_assert(sizeof(C) <= 2048,
                 "the function and its arguments lie on the new process's stack: pass what is large in a "
                 "std::unique_ptr, a container or a Ref");
+  const Uncontained half_born;  // F3
   Birth birth = begin_spawn(system, options, sizeof(C), alignof(C));
   if (birth.process == nullptr) return std::unexpected(birth.error);
   try {

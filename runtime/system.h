@@ -37,6 +37,7 @@ class Core final : public sched::Worker {
   detail::TimerTable timers;                         // started on this worker
   std::unique_ptr<io::Driver> driver;                // made at the first operation (Io); not on `threads`
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
+  std::atomic<std::uint64_t> faults{0};              // contained here; as above
 
   System& system() const noexcept { return system_; }
   /// A reference nobody else gets.
@@ -64,6 +65,7 @@ struct System {
   ~System();
 
   const Options options;
+  const bool contains_faults = options.on_fault == "contain";
   const int tag;  // 0 to 63, of this runtime among those of the program; -1: there are 64 others
   base::Clock clock;
   std::unique_ptr<gc::Collector> collector;

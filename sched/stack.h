@@ -177,6 +177,11 @@ class StackCache {
   const bool lean_;
 };
 
+/// Looks at what lies below the running function's frame, so that an overflow shows here rather than at the next call:
+/// before code inlined into a user's function that must not be left half done (runtime/fault.h). 128 bytes hold the
+/// return addresses and frames of what is inlined there. No store, and mostly a line that is touched next anyway.
+[[gnu::always_inline]] inline void probe_stack() noexcept { asm volatile("testl %%eax, -128(%%rsp)" ::: "cc"); }
+
 /// Bytes of `stack`, counted down from its top, that have ever been written since its memory was fresh: reads the pages
 /// in memory only. An estimate for tuning sizes; a stack used by several tasks tells the deepest. Slow (a system call).
 std::size_t high_water(const Stack& stack) noexcept;

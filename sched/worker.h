@@ -75,6 +75,8 @@ class alignas(base::kCacheLine) Worker {
 
   TimerWheel& wheel() noexcept { return wheel_; }
   StackCache& stacks() noexcept { return stacks_; }
+  /// Whether it is in the middle of a change of its queues; also for a signal handler of its thread.
+  bool in_queues() const noexcept { return section_.inside(); }
   /// What else it waits at from now on; once, and for as long as the worker lives.
   void set_poller(Poller& poller) noexcept { poller_ = &poller; }
   /// Gives back what it keeps for tasks to come; the policy, when none will for some time.

@@ -132,6 +132,7 @@ TEST_F(ProcessTest, AStackThatOverflowsEndsTheProgramAtItsGuard) {
     return depth == 0 ? 0 : again(again, depth - 1) + frame[depth % 500];
   };
   EXPECT_EQ(Runtime(options).run([] { descend(descend, 20); }), 0) << "so many frames fit";
+  options.on_fault = "abort";
   EXPECT_EXIT(Runtime(options).run([] { descend(descend, 1'000'000); }), ::testing::KilledBySignal(SIGSEGV), "");
 }
 #endif
