@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -15,6 +16,17 @@ namespace erlking::gc {
 struct Block {
   Block* next;
 };
+
+/// How a block in use looks to a heap that traces (Tracer): its first 32 bytes are its head, which is not scanned. Of the
+/// first word the lowest bit is set, which that of a free block's link never is, and keeps the block from being taken;
+/// the next bit says that nothing behind the head need be scanned; the upper half is the number of bytes to look at, head
+/// included. A block just allocated has a first word without these bits, and lives as long as a stack or a register
+/// points at it.
+inline constexpr std::uint16_t kInUse = 1, kPointerFree = 2;
+inline constexpr std::size_t kBlockHead = 32;
+
+/// The first word of a block that such a heap has been given back.
+inline constexpr std::uintptr_t kDropped = 4;
 
 /// A chain of free blocks of one class, which its holder knows; `count` 0 and `head` null when empty.
 struct Magazine {

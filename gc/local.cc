@@ -6,8 +6,11 @@
 
 namespace erlking::gc {
 
-Local::Local(Collector& collector) noexcept : collector_(collector) {
-  for (unsigned cls = 0; cls != kClasses; ++cls) set_length(cls, 0);
+Local::Local(Collector& collector) noexcept : collector_(collector), tracer_(collector.tracer()) {
+  for (unsigned cls = 0; cls != kClasses; ++cls) {
+    set_length(cls, 0);
+    if (tracer_ != nullptr) bins_[cls].kept = 0;
+  }
   collector_.attach(*this);
 }
 
@@ -73,6 +76,11 @@ void Local::set_length(unsigned cls, unsigned length) noexcept {
 // The list is a full magazine: it becomes the spare, and the spare there was goes to the depot. Neither walks a list.
 [[gnu::noinline]] void Local::free_miss(void* block, unsigned cls) noexcept {
   Bin& bin = bins_[cls];
+  if (tracer_ != nullptr) {
+    new (block) Block{reinterpret_cast<Block*>(kDropped)};
+    bump(bin.freed);
+    return;
+  }
   if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
   bin.spare = std::exchange(bin.head, nullptr);
   set_length(cls, 0);

@@ -6,6 +6,9 @@
 //   free hit       none                        the class's line, the block's        none
 //   miss           one lock per 128 blocks     the depot's line of that class        a 256 KiB slab when it is empty
 //
+// With a heap that traces (roots.h) a block freed is dropped, for the collector to find: free() always misses, and
+// counts. A block in use has to look as block.h says.
+//
 // A Local keeps at most two magazines a class (a list being worked on and a full spare), so a thread at the edge of one
 // does not run to the depot at every step, and hoards at most 128 KiB of a class.
 // Owner thread only, but for stats(), which any thread may call. A block may be freed at any Local of the same
@@ -15,10 +18,12 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "gc/block.h"
+#include "gc/roots.h"
 #include "gc/size_class.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 
 namespace erlking::gc {
@@ -56,6 +61,13 @@ class alignas(base::kCacheLine) Local {
   void* allocate_bytes(std::size_t bytes) noexcept;
   void free_bytes(void* block, std::size_t bytes) noexcept;
 
+  /// For what is no message. `state`: what a process's roots lead to, scanned by a heap that traces; `plain`: what never
+  /// holds a Gc. `bytes` (not 0) as given; 64-byte aligned. Null: out of memory.
+  void* allocate_state(std::size_t bytes) noexcept;
+  void free_state(void* block, std::size_t bytes) noexcept;
+  void* allocate_plain(std::size_t bytes) noexcept;
+  void free_plain(void* block, std::size_t bytes) noexcept;
+
   /// Gives every free block back to the Collector: for a thread that rests for long.
   void flush() noexcept;
 
@@ -82,7 +94,8 @@ class alignas(base::kCacheLine) Local {
     std::uint64_t mark = 0;  // freed - allocated (modulo 2^64) when the list is a full magazine
     Counter allocated{0};
     Counter freed{0};
-    Block* spare = nullptr;  // null or one full magazine
+    Block* spare = nullptr;            // null or one full magazine
+    std::uint64_t kept = ~std::uint64_t{0};  // which bits of the length say that the list is no full magazine; 0: it always is
   };
 
   void* allocate_miss(unsigned cls) noexcept;
@@ -92,7 +105,9 @@ class alignas(base::kCacheLine) Local {
 
   Bin bins_[kClasses];
   Collector& collector_;
-  Local* next_ = nullptr;  // the Collector's list, under its lock
+  Tracer* const tracer_;  // null: the heap does not trace
+  // The Collector's list, changed under its lock; next_ is also read by who has stopped all threads.
+  base::Real::atomic<Local*> next_{nullptr};
   Local* prev_ = nullptr;
 };
 
@@ -111,7 +126,7 @@ inline void* Local::allocate(unsigned cls) noexcept {
 inline void Local::free(void* memory, unsigned cls) noexcept {
   EK_DCHECK(cls < kClasses && memory != nullptr);
   Bin& bin = bins_[cls];
-  if (bin.freed.load(base::relaxed) - bin.allocated.load(base::relaxed) == bin.mark) [[unlikely]]
+  if (((bin.freed.load(base::relaxed) - bin.allocated.load(base::relaxed) - bin.mark) & bin.kept) == 0) [[unlikely]]
     return free_miss(memory, cls);
   Block* const block = new (memory) Block{bin.head};
   bin.head = block;
@@ -128,6 +143,24 @@ inline void Local::free_bytes(void* block, std::size_t bytes) noexcept {
   const unsigned cls = size_class(bytes);
   if (cls == kLarge) return free_large(block, bytes);
   free(block, cls);
+}
+
+inline void* Local::allocate_state(std::size_t bytes) noexcept {
+  return tracer_ == nullptr ? allocate_bytes(bytes) : tracer_->allocate(bytes, Scan::all);
+}
+
+inline void Local::free_state(void* block, std::size_t bytes) noexcept {
+  if (tracer_ == nullptr) free_bytes(block, bytes);
+}
+
+inline void* Local::allocate_plain(std::size_t bytes) noexcept {
+  if (tracer_ == nullptr) return allocate_bytes(bytes);
+  return std::aligned_alloc(kGrain, (bytes + kGrain - 1) & ~(kGrain - 1));
+}
+
+inline void Local::free_plain(void* block, std::size_t bytes) noexcept {
+  if (tracer_ == nullptr) return free_bytes(block, bytes);
+  std::free(block);
 }
 
 }  // namespace erlking::gc

@@ -276,7 +276,7 @@ std::expected<Monitored, StartError> Launch::complete(Birth& birth, const SpawnO
 Started complete_unawaited(Process& self, Birth& birth, ItemPtr answer, const SpawnOptions& options,
                            const Start& start) {
   if (birth.process == nullptr) return std::unexpected(start_error(*self.system, birth.error, options));
-  answer->flags = 0;
+  answer->set_flags(0);
   const Pid pid = self.system->table.next_pid(*birth.process);
   answer->body<Launched>()->pid = pid;
   const auto made = complete_spawn(birth, options, start, {.parent = &self, .tie = Tie::link});

@@ -7,6 +7,7 @@
 // it. It runs on no process: self(), send(), receive() and waits are not to be had there, only the members of Runtime.
 #pragma once
 
+#include "gc/gc.h"
 #include "io/io.h"
 #include "runtime/bound.h"
 #include "runtime/operation.h"
@@ -29,7 +30,11 @@ class BlockingCall final : public io::Call {
   using Stored = std::conditional_t<std::is_void_v<Result>, std::monostate, Result>;
 
   explicit BlockingCall(F f) : f_(std::move(f)) {}
+  // Where a heap that traces finds what f and its result hold.
+  static void* operator new(std::size_t bytes) { return gc::detail::allocate_kept(bytes); }
+  static void operator delete(void* block) noexcept { gc::detail::free_kept(block); }
   void run() noexcept override {
+    gc::enter();
     try {
       if constexpr (std::is_void_v<Result>) {
         f_();

@@ -271,7 +271,7 @@ void Scope::tell(GroupState& group, Change::Kind kind, std::vector<Pid>&& pids) 
     for (const SubscriptionState& subscription : subscribers) {
       const Alias to = subscription.subscriber;
       detail::ItemPtr item(detail::make_item<Change>(to.ref, SubscriptionRef{to.ref, scope}, kind, group.name, who));
-      item->flags = 0;  // G6
+      item->set_flags(0);  // G6
       if (detail::push_uncounted(system, item.get(), to.owner) != Push::closed) static_cast<void>(item.release());
     }
   };
@@ -301,7 +301,7 @@ bool end_subscription(Process& self, SubscriptionRef ref) {
   }
   try {
     detail::ItemPtr item(detail::make_item<Unsubscribe>(ref.scope.id, subscriber));
-    item->flags = 0;
+    item->set_flags(0);
     if (detail::push_uncounted(*self.system, item.get(), ref.scope) != Push::closed) static_cast<void>(item.release());
   } catch (const std::bad_alloc&) {  // it stays in the scope's list, where it does no harm
   }

@@ -115,7 +115,7 @@ void drop_state(Process& process) noexcept {
   const Start& start = *process.start;
   void* const state = state_of(process);
   start.destroy(state);
-  if (start.state_bytes != 0) heap().free_bytes(state, start.state_bytes);
+  if (start.state_bytes != 0) heap().free_state(std::exchange(process.closure, nullptr), start.state_bytes);
 }
 
 }  // namespace erlking::detail

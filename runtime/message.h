@@ -79,18 +79,24 @@ struct Item;
 
 /// The head of every message and signal, in a 64-byte aligned block of the message heap.
 struct Item {
+  std::uint16_t flags = kInUse;    // these three as gc::kBlockHead has it
+  std::uint16_t signal = 0;        // which, if type is null
+  std::uint32_t bytes = 0;         // of the block
   Item* next = nullptr;            // in a mailbox or a private list
   std::uint64_t stamp = 0;         // the pid it was sent to (one for an earlier tenant of the slot is dropped), or A1
   const TypeInfo* type = nullptr;  // null: a signal (signal.h)
-  std::uint32_t bytes = 0;         // of the block
-  std::uint16_t flags = 0;
-  std::uint16_t signal = 0;  // which, if type is null
 
-  static constexpr std::uint16_t kCounted = 1;   // takes a place in the bound: gives it back when it leaves
-  static constexpr std::uint16_t kTimed = 2;     // a timer's: takes one of the places for timers instead (timer.h TM5)
-  static constexpr std::uint16_t kDown = 4;      // its body begins with a Down (monitor.h)
-  static constexpr std::uint16_t kAnswer = 8;    // its body begins with an AnswerHead (call.h)
-  static constexpr std::uint16_t kMetered = 16;  // counted in bytes, too: taken off when it leaves (memory.h)
+  static constexpr std::uint16_t kInUse = gc::kInUse;              // always
+  static constexpr std::uint16_t kPointerFree = gc::kPointerFree;  // its body holds no Gc
+  static constexpr std::uint16_t kCounted = 4;  // takes a place in the bound: gives it back when it leaves
+  static constexpr std::uint16_t kTimed = 8;    // a timer's: takes one of the places for timers instead (timer.h TM5)
+  static constexpr std::uint16_t kDown = 16;    // its body begins with a Down (monitor.h)
+  static constexpr std::uint16_t kAnswer = 32;  // its body begins with an AnswerHead (call.h)
+  static constexpr std::uint16_t kMetered = 64;  // counted in bytes, too: taken off when it leaves (memory.h)
+  /// Those given, and what says nothing of the mailbox as it was.
+  void set_flags(unsigned others) noexcept {
+    flags = static_cast<std::uint16_t>(others | (flags & (kInUse | kPointerFree)));
+  }
 
   template <class T>
   static constexpr std::uint32_t body_offset = alignof(T) <= 32 ? 32 : 64;
@@ -100,7 +106,7 @@ struct Item {
   }
   void* untyped_body() noexcept { return reinterpret_cast<std::byte*>(this) + type->body_offset; }
 };
-static_assert(sizeof(Item) == 32);
+static_assert(sizeof(Item) == gc::kBlockHead && offsetof(Item, flags) == 0 && offsetof(Item, bytes) == 4);
 
 /// What the runtime knows of T.
 template <class T>

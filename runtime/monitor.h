@@ -50,7 +50,7 @@ class DownTag {
     require_process("monitor");
     try {
       Item* const item = detail::make_item<DownAs<T>>(0, Down{}, std::move(tag));
-      item->flags = Item::kDown;  // takes no place in the bound
+      item->set_flags(Item::kDown);  // takes no place in the bound
       return item;
     } catch (const std::bad_alloc&) {
       exit(reason::system_limit);

@@ -98,7 +98,7 @@ void append_as_message(Process& process, SignalPtr signal, Body body) noexcept {
   detail::destroy_signal(*item);
   item->type = &type_info_of<Body>;
   item->signal = 0;
-  item->flags = 0;
+  item->set_flags(0);
   new (item->body<Body>()) Body(std::move(body));
   process.append(item);
 }
@@ -214,7 +214,7 @@ bool make_timer(Process& process) noexcept {
     }
     detail::give_timer_back(process);
   }
-  void* block = detail::heap().allocate(gc::size_class(sizeof(sched::TimerNode)));
+  void* block = detail::heap().allocate_plain(sizeof(sched::TimerNode));
   if (block == nullptr) return false;
   process.timer = new (block) sched::TimerNode;
   process.timer->kind = detail::timer_kind(process, 0);
@@ -768,7 +768,7 @@ void put_away(Process& process) noexcept {
   if (process.timer != nullptr) {
     if (has_timer(process)) {
       process.worker->wheel().cancel(*process.timer);
-      heap().free(std::exchange(process.timer, nullptr), gc::size_class(sizeof(sched::TimerNode)));
+      heap().free_plain(std::exchange(process.timer, nullptr), sizeof(sched::TimerNode));
     } else {
       give_timer_back(process);
     }
@@ -796,7 +796,10 @@ Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, s
     : Worker(scheduler, policy, system.clock, index, system.stacks),
       heap(*system.collector),
       slots(system.table, policy.max_tasks() != 0),
-      system_(system) {}
+      system_(system) {
+  thread.own_sp = &own_stack();
+  thread.roots = &system.roots;
+}
 
 void Core::release_caches() noexcept {
   Worker::release_caches();
@@ -807,10 +810,14 @@ void Core::release_caches() noexcept {
 void Core::thread_started() noexcept {
   ek_thread_heap = &heap;
   ek_thread_core = this;
+  gc::ek_gc_thread = &thread;
+  if (gc::Tracer* const tracer = heap.collector().tracer()) tracer->enter();
 }
 
 void Core::thread_stopping() noexcept {
   detail::drop_timers(*this);
+  gc::leave(thread);
+  gc::ek_gc_thread = nullptr;
   ek_thread_heap = nullptr;
   ek_thread_core = nullptr;
 }
@@ -845,7 +852,7 @@ void Core::discard(sched::TimerNode& node) noexcept {
   if ((node.kind & detail::kTimerKindMask) == detail::kUserTimer) {
     detail::put_away_timer(*this, static_cast<detail::UserTimer&>(node));
   } else {
-    heap.free(&node, gc::size_class(sizeof(sched::TimerNode)));
+    heap.free_plain(&node, sizeof(sched::TimerNode));
   }
 }
 

@@ -126,7 +126,7 @@ template <Request M>
 std::pair<RequestId<M>, From<M>> open_request(Process& self, base::Nanos gives_up) {
   Pending pending(self);
   Item* const answer = make_item<Answer<M>>(self.pid().id, AnswerHead{pending.ref()});
-  answer->flags = Item::kAnswer;
+  answer->set_flags(Item::kAnswer);
   return {RequestId<M>(std::move(pending)), From<M>(ReplyTo{&self, ReplyTo::by_message(answer), gives_up})};
 }
 }  // namespace detail

@@ -95,10 +95,12 @@ System::System(Options given)
     return;
   }
   scheduler = std::move(*made);
+  if (gc::Tracer* const tracer = collector->tracer()) tracer->add(roots);
 }
 
 System::~System() {
   io.stop();
+  if (roots.added) gc::forget(roots);
   scheduler.reset();
   if (tag >= 0) detail::release_process_wide(tag);
 }
@@ -150,6 +152,7 @@ void drop_any(Item* item) noexcept {
 OutsideHeap::OutsideHeap(System& system) : system_(system), before_(ek_thread_heap) {
   held_ = (ek_thread_core == nullptr || &ek_thread_core->system() != &system) && before_ != system.outside_heap.get();
   if (!held_) return;  // a worker of this runtime, or a scope further out
+  if (gc::Tracer* const tracer = system_.collector->tracer()) tracer->enter();
   system_.outside_mutex.lock();
   ek_thread_heap = system_.outside_heap.get();
 }

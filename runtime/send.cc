@@ -26,7 +26,7 @@ Delivery send(const To& address, Message&& message) {
   Process& target = self.system->process(to);
   Item* const item = message.release();
   item->stamp = stamp;
-  item->flags = Item::kCounted;
+  item->set_flags(Item::kCounted);
   const Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) Message(item).swap(message);
   return detail::delivery_of(push, target);

@@ -94,7 +94,7 @@ template <class T, class... Args>
   item->stamp = stamp;
   item->type = &type_info_of<T>;
   item->bytes = bytes;
-  item->flags = Item::kCounted;
+  item->flags = Item::kInUse | Item::kCounted | (gc_pointer_free<T> ? Item::kPointerFree : 0);
   if constexpr (std::is_nothrow_constructible_v<T, Args&&...>) {
     new (item->body<T>()) T(std::forward<Args>(args)...);
   } else {

@@ -15,7 +15,7 @@ void Server::timeout_after(Duration idle) {
 namespace detail {
 
 void add_continue(Item* item) {
-  item->flags = 0;
+  item->set_flags(0);
   item->next = nullptr;
   ItemPtr owned(item);
   Extras& extras = require_behaviour("continue_with").extras();

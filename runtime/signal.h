@@ -84,6 +84,7 @@ inline void destroy_signal(Item& item) noexcept {
 /// Fills a block of kSignalBytes.
 inline Item* make_signal(void* block, SignalKind kind, Pid from, std::uint64_t ref = 0) noexcept {
   Item* const item = new (block) Item;
+  item->flags = Item::kInUse | Item::kPointerFree;
   item->bytes = kSignalBytes;
   item->signal = static_cast<std::uint16_t>(kind);
   auto* const body = new (item->body<SignalBody>()) SignalBody;

@@ -143,6 +143,7 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
   }
   // Not anew for who takes over a slot: a late answer to its former tenant may just be reading it.
   if (process->system != &system) process->system = &system;
+  process->sp.store(nullptr, base::relaxed);  // relaxed: its own; of the former tenant, on another stack (roots.cc)
   process->set_stack(stack, cls);
   process->pin = options.worker < 0 ? sched::kNoWorker : static_cast<std::uint16_t>(options.worker);
   if (!fits || !system.scheduler->policy().admit(*process)) {
@@ -169,7 +170,7 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
   birth.process = take_slot(system, options, false, birth.error);
   if (birth.process == nullptr) return birth;
   birth.process->start = &start;
-  if (start.state_bytes != 0) birth.process->closure = heap().allocate_bytes(start.state_bytes);
+  if (start.state_bytes != 0) birth.process->closure = heap().allocate_state(start.state_bytes);
   birth.closure = state_of(*birth.process);
   if (birth.closure == nullptr) {
     give_back(*birth.process);
@@ -179,7 +180,7 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
 }
 
 void abandon_spawn(Birth& birth, std::size_t state_bytes) noexcept {
-  if (state_bytes != 0) heap().free_bytes(birth.closure, state_bytes);
+  if (state_bytes != 0) heap().free_state(birth.closure, state_bytes);
   give_back(*birth.process);
 }
 

@@ -169,7 +169,7 @@ void SupervisorProcess::tell_drain() {
   for (const Child& child : children_) {
     if (!child.is_running()) continue;
     ItemPtr item(make_item<Drain>(child.pid.id));
-    item->flags = 0;
+    item->set_flags(0);
     if (push_uncounted(*self_process().system, item.get(), child.pid) != Push::closed) {
       static_cast<void>(item.release());
     }
@@ -236,7 +236,7 @@ void SupervisorProcess::try_later(At child, Duration pause, bool counted) {
   retries_.emplace(child->retry, child);
   if (pause > Duration(0) && send_after(pause, self(), Retry{child->retry, counted})) return;
   ItemPtr item(make_item<Retry>(self().id, child->retry, counted));
-  item->flags = 0;
+  item->set_flags(0);
   if (push_uncounted(*self_process().system, item.get(), self()) != Push::closed) static_cast<void>(item.release());
 }
 

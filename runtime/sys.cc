@@ -95,7 +95,7 @@ std::expected<void, CallError> stop(const To& to, Reason why, Bound bound) {
   try {
     using Body = detail::Called<detail::StopRequest>;
     detail::ItemPtr item(detail::make_item<Body>(stamp, detail::StopRequest(why), From<detail::StopRequest>{}));
-    item->flags = 0;
+    item->set_flags(0);
     if (detail::push_uncounted(*self.system, item.get(), pid) != Push::closed) static_cast<void>(item.release());
   } catch (const std::bad_alloc&) {
     demonitor(ref, Flush::yes);

@@ -13,6 +13,7 @@
 #include "runtime/process_table.h"
 #include "runtime/registry.h"
 #include "runtime/report.h"
+#include "runtime/roots.h"
 #include "runtime/timer_table.h"
 #include "sched/sched.h"
 
@@ -33,6 +34,7 @@ class Core final : public sched::Worker {
   Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index);
 
   gc::Local heap;
+  gc::Thread thread;  // this worker's, for a heap that traces
   detail::SlotCache slots;
   detail::TimerTable timers;                         // started on this worker
   std::unique_ptr<io::Driver> driver;                // made at the first operation (Io); not on `threads`
@@ -77,6 +79,7 @@ struct System {
   detail::Reporter reporter;
   detail::Io io{*this};
   std::unique_ptr<sched::Scheduler> scheduler;
+  detail::ProcessRoots roots{*this};
   std::string error;                  // why it cannot be used; empty: it can
   std::atomic<bool> stopping{false};  // no more spawns
   std::atomic<std::uint64_t> outside_spawned{0};

@@ -38,7 +38,7 @@ struct NameBlock {
 
 NameBlock* new_name(const Name& name) noexcept {
   const std::string_view text = name.node.empty() ? name.name : std::string_view();  // no other nodes yet: nobody's
-  void* const block = heap().allocate_bytes(NameBlock::bytes(text.size()));
+  void* const block = heap().allocate_plain(NameBlock::bytes(text.size()));
   if (block == nullptr) return nullptr;
   auto* const made = new (block) NameBlock{text.size()};
   if (!text.empty()) std::memcpy(made->text(), text.data(), text.size());
@@ -49,7 +49,7 @@ NameBlock* name_on(Item* item) noexcept { return reinterpret_cast<NameBlock*>(it
 
 Item* item_on(const UserTimer& timer) noexcept { return reinterpret_cast<Item*>(timer.number); }
 
-void free_name(NameBlock* name) noexcept { heap().free_bytes(name, NameBlock::bytes(name->length)); }
+void free_name(NameBlock* name) noexcept { heap().free_plain(name, NameBlock::bytes(name->length)); }
 
 void drop(Item* item, bool named) noexcept {
   if (named) free_name(name_on(item));
@@ -119,7 +119,7 @@ void drop_all(Item* item) noexcept {
 // On the worker, outside any process; it has its stamp. False: nobody there; the item is dropped.
 bool deliver(Core& core, Item* item, Pid to) noexcept {
   Process& target = core.system().process(to);
-  item->flags = Item::kTimed;
+  item->set_flags(Item::kTimed);
   switch (target.mailbox.push_signal(item, to.id)) {
     case Push::closed:
       drop_item(item);

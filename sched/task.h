@@ -69,8 +69,9 @@ class Task {
     return stack_low == nullptr ? Stack{} : stack_at(stack_low - kStackGuard, stack_class);
   }
   void set_stack(const Stack& stack, unsigned cls) noexcept {
-    stack_low = stack.low;
     stack_class = static_cast<std::uint8_t>(cls);
+    std::atomic_signal_fence(std::memory_order_release);  // who finds this thread stopped here must find them agree
+    stack_low = stack.low;
   }
 
   // --- what others touch who make it runnable (on one line: the derived class sees to it) ---

@@ -73,6 +73,8 @@ class alignas(base::kCacheLine) Worker {
   /// What serve() does with a task that is done for good: reap(), at once, as it has no stack of its own.
   void bury(Task& task) noexcept;
 
+  /// Where the thread's own stack was left for that of the task it runs; what lies below is free meanwhile.
+  const std::atomic<void*>& own_stack() const noexcept { return scheduler_sp_; }
   TimerWheel& wheel() noexcept { return wheel_; }
   StackCache& stacks() noexcept { return stacks_; }
   /// Whether it is in the middle of a change of its queues; also for a signal handler of its thread.

@@ -8,7 +8,7 @@
 //                                     // and with a thread for each process
 //
 // ERLKING_SCHEDULER, where it is set, says on which scheduler RuntimeTests run; matrix tests, which say that
-// themselves, then have that one setting.
+// themselves, then have that one setting. ERLKING_HEAP says on which heap both run.
 //
 // On the manual clock (the default) run() moves time on whenever every process waits: a wait of five seconds takes
 // none.
@@ -62,6 +62,7 @@ class RuntimeTest : public ::testing::Test {
     made.workers = 2;
     made.clock = ClockKind::manual;
     if (const char* const scheduler = std::getenv("ERLKING_SCHEDULER")) made.scheduler = scheduler;
+    if (const char* const heap = std::getenv("ERLKING_HEAP")) made.heap = heap;
     return made;
   }();
   /// Whether each process has a worker of its own; of them there are 2,000 at most.
