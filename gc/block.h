@@ -17,11 +17,11 @@ struct Block {
   Block* next;
 };
 
-/// How a block in use looks to a heap that traces (Tracer): its first 32 bytes are its head, which is not scanned. Of the
-/// first word the lowest bit is set, which that of a free block's link never is, and keeps the block from being taken;
-/// the next bit says that nothing behind the head need be scanned; the upper half is the number of bytes to look at, head
-/// included. A block just allocated has a first word without these bits, and lives as long as a stack or a register
-/// points at it.
+/// How a block in use looks to a heap that traces (Tracer): its first 32 bytes are its head, which is not scanned. Of
+/// the first word the lowest bit is set, which that of a free block's link never is, and keeps the block from being
+/// taken; the next bit says that nothing behind the head need be scanned; the upper half is the number of bytes to look
+/// at, head included. A block just allocated has a first word without these bits, and lives as long as a stack or a
+/// register points at it.
 inline constexpr std::uint16_t kInUse = 1, kPointerFree = 2;
 inline constexpr std::size_t kBlockHead = 32;
 

@@ -30,7 +30,7 @@ struct HeapStats {
 
   /// Of a heap that traces; others leave them 0. Pauses are of all threads at once, in nanoseconds.
   std::uint64_t collections = 0;  ///< in this program since its first such heap, as are the pauses
-  std::uint64_t pause_max = 0;    ///< the longest
+  std::uint64_t pause_max = 0;    ///< the longest, since gc_forget_pauses()
   std::uint64_t pause_last = 0;   ///< the latest
   std::uint64_t pause_total = 0;  ///< all together
 };
@@ -88,7 +88,7 @@ class Collector {
 
   mutable base::Mutex mutex_;
   base::Real::atomic<Local*> locals_{nullptr};  // changed under mutex_, with their next_ and prev_; stores in order
-  LocalStats departed_ EK_GUARDED_BY(mutex_);      // the sum of Locals destroyed
+  LocalStats departed_ EK_GUARDED_BY(mutex_);   // the sum of Locals destroyed
 };
 
 /// Builds the heap called `name`; an unknown name is answered with a sentence that lists the valid ones. Any thread.

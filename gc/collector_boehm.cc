@@ -27,15 +27,14 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 
-#include <gc/gc_mark.h>  // angle brackets: libgc's, which finds its own gc.h beside it
-#include <gc/gc_disclaim.h>
-#include <gc/gc_inline.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <gc/gc_disclaim.h>
+#include <gc/gc_inline.h>
+#include <gc/gc_mark.h>  // angle brackets: libgc's, which finds its own gc.h beside it
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -393,7 +392,7 @@ class Boehm final : public Collector, public Tracer {
 
   void enter() noexcept override { entered(); }
   void add(Roots& roots) noexcept override { add_roots(roots); }
-  void* allocate(std::size_t bytes, Scan scan) noexcept override;
+  void* allocate(std::size_t bytes, Scan scan, std::size_t alignment) noexcept override;
 
   void push(Visitor& visitor) const noexcept {
     for_each_stopped_local([&](const void* low, const void* high) { visitor.range(low, high); });
@@ -404,9 +403,7 @@ class Boehm final : public Collector, public Tracer {
   static constexpr int kTries = 8;
   static constexpr std::size_t kLargest = std::numeric_limits<std::uint32_t>::max();  // block.h
 
-  bool is_bounded() const noexcept {
-    return max_bytes_.load(base::relaxed) != std::numeric_limits<std::size_t>::max();
-  }
+  bool is_bounded() const noexcept { return max_bytes_.load(base::relaxed) != std::numeric_limits<std::size_t>::max(); }
   // Counts what is handed out, if it fits: what was before, less what has been dropped since.
   bool reserve(std::size_t bytes) noexcept {
     const base::MutexLock lock(bound_mutex_);
@@ -428,16 +425,19 @@ void push_locals(Visitor& visitor) noexcept {
   for (const Boehm* heap = program.first; heap != nullptr; heap = heap->next()) heap->push(visitor);
 }
 
-void* allocate_on_own_stack(std::size_t bytes, Scan scan) noexcept {
+void* allocate_on_own_stack(std::size_t bytes, Scan scan, std::size_t alignment) noexcept {
   void* block = nullptr;
   on_own_stack(entered(), [&] {
     finalize_some();
     block = scan == Scan::all ? GC_malloc(bytes) : GC_malloc_atomic(bytes);
+    if ((reinterpret_cast<std::uintptr_t>(block) & (alignment - 1)) != 0) block = GC_memalign(alignment, bytes);
   });
   return block;
 }
 
-void* Boehm::allocate(std::size_t bytes, Scan scan) noexcept { return allocate_on_own_stack(bytes, scan); }
+void* Boehm::allocate(std::size_t bytes, Scan scan, std::size_t alignment) noexcept {
+  return allocate_on_own_stack(bytes, scan, alignment);
+}
 
 // --- once for the program --------------------------------------------------------------------------------------------
 
@@ -531,9 +531,9 @@ void require_heap() {
 }
 }  // namespace
 
-void* allocate_traced(std::size_t bytes, Scan scan) {
+void* allocate_traced(std::size_t bytes, Scan scan, std::size_t alignment) {
   require_heap();
-  void* const block = allocate_on_own_stack(bytes, scan);
+  void* const block = allocate_on_own_stack(bytes, scan, alignment);
   if (block == nullptr) throw std::bad_alloc();
   return block;
 }
@@ -580,6 +580,8 @@ void gc_collect() noexcept {
   });
 }
 
+void gc_forget_pauses() noexcept { gc::program.pause_max.store(0, base::relaxed); }
+
 }  // namespace erlking
 
 #else  // without libgc
@@ -598,7 +600,7 @@ namespace {
   throw std::logic_error("erlking: gc_new and the like need the Boehm collector, without which this was built");
 }
 }  // namespace
-void* allocate_traced(std::size_t, Scan) { refuse(); }
+void* allocate_traced(std::size_t, Scan, std::size_t) { refuse(); }
 void set_finalizer(void*, void (*)(void*) noexcept) {}
 void* allocate_kept(std::size_t bytes) { return ::operator new(bytes); }
 void free_kept(void* block) noexcept { ::operator delete(block); }
@@ -609,6 +611,7 @@ void free_root(void**) noexcept {}
 
 namespace erlking {
 void gc_collect() noexcept {}
+void gc_forget_pauses() noexcept {}
 }  // namespace erlking
 
 #endif

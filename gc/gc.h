@@ -8,8 +8,8 @@
 #pragma once
 
 #include "gc/collector.h"   // IWYU pragma: export
-#include "gc/local.h"       // IWYU pragma: export
 #include "gc/gc_new.h"      // IWYU pragma: export
+#include "gc/local.h"       // IWYU pragma: export
 #include "gc/ref.h"         // IWYU pragma: export
 #include "gc/roots.h"       // IWYU pragma: export
 #include "gc/size_class.h"  // IWYU pragma: export

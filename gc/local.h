@@ -61,8 +61,8 @@ class alignas(base::kCacheLine) Local {
   void* allocate_bytes(std::size_t bytes) noexcept;
   void free_bytes(void* block, std::size_t bytes) noexcept;
 
-  /// For what is no message. `state`: what a process's roots lead to, scanned by a heap that traces; `plain`: what never
-  /// holds a Gc. `bytes` (not 0) as given; 64-byte aligned. Null: out of memory.
+  /// For what is no message. `state`: what a process's roots lead to, scanned by a heap that traces; `plain`: what
+  /// never holds a Gc. `bytes` (not 0) as given; 64-byte aligned. Null: out of memory.
   void* allocate_state(std::size_t bytes) noexcept;
   void free_state(void* block, std::size_t bytes) noexcept;
   void* allocate_plain(std::size_t bytes) noexcept;
@@ -94,8 +94,8 @@ class alignas(base::kCacheLine) Local {
     std::uint64_t mark = 0;  // freed - allocated (modulo 2^64) when the list is a full magazine
     Counter allocated{0};
     Counter freed{0};
-    Block* spare = nullptr;            // null or one full magazine
-    std::uint64_t kept = ~std::uint64_t{0};  // which bits of the length say that the list is no full magazine; 0: it always is
+    Block* spare = nullptr;                  // null or one full magazine
+    std::uint64_t kept = ~std::uint64_t{0};  // 0: the list counts as a full magazine always, so that free() misses
   };
 
   void* allocate_miss(unsigned cls) noexcept;
@@ -146,7 +146,7 @@ inline void Local::free_bytes(void* block, std::size_t bytes) noexcept {
 }
 
 inline void* Local::allocate_state(std::size_t bytes) noexcept {
-  return tracer_ == nullptr ? allocate_bytes(bytes) : tracer_->allocate(bytes, Scan::all);
+  return tracer_ == nullptr ? allocate_bytes(bytes) : tracer_->allocate(bytes, Scan::all, kGrain);
 }
 
 inline void Local::free_state(void* block, std::size_t bytes) noexcept {

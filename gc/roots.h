@@ -62,7 +62,8 @@ extern __thread Thread* ek_gc_thread __attribute__((tls_model("initial-exec")));
 /// Whether what gc_new() and the like make may hold pointers.
 enum class Scan : std::uint8_t { all, nothing };
 
-/// What a heap that traces has beside what every heap has. Thread-safe. One collector traces for all heaps of a program.
+/// What a heap that traces has beside what every heap has. Thread-safe. One collector traces for all heaps of a
+/// program.
 class Tracer {
  public:
   /// The calling thread is about to hold what is traced: from here on it is stopped and scanned, until it ends, or
@@ -70,10 +71,9 @@ class Tracer {
   virtual void enter() noexcept = 0;
   /// From here on `roots` are visited, as are those of a Thread that has entered; until forget() has returned.
   virtual void add(Roots& roots) noexcept = 0;
-  /// `bytes` for anything but messages: kept while something that is scanned points at its beginning. Aligned to 16,
-  /// and to the largest power of two that divides `bytes`, up to 64; zeroed if scanned. The calling thread enters.
-  /// Null: out of memory.
-  virtual void* allocate(std::size_t bytes, Scan scan) noexcept = 0;
+  /// `bytes` for anything but messages: kept while something that is scanned points at its beginning. `alignment`: a
+  /// power of two, 64 at most. Zeroed if scanned. The calling thread enters. Null: out of memory.
+  virtual void* allocate(std::size_t bytes, Scan scan, std::size_t alignment) noexcept = 0;
 
  protected:
   ~Tracer() = default;

@@ -80,10 +80,10 @@ bool is_runtime_text(Address at) noexcept {
 
 // Modules whose text is not the user's, by the beginnings of their file names.
 constexpr std::string_view kForeign[] = {
-    "ld-",        "ld.so",      "libc.",       "libc-",      "libm.",       "libpthread",  "libdl.",      "librt.",
-    "libresolv.", "libnss_",    "libstdc++.",  "libc++",     "libgcc_s.",   "libunwind",   "libasan.",    "libtsan.",
-    "libubsan.",  "liblsan.",   "libclang_rt", "libhwasan",  "libjemalloc", "libtcmalloc", "libmimalloc", "liburing.",
-    "libfmt.",    "libspdlog.", "libssl.",     "libcrypto.", "linux-vdso",  "libprofiler",
+    "ld-",        "ld.so",    "libc.",       "libc-",     "libm.",       "libpthread",  "libdl.",      "librt.",
+    "libresolv.", "libnss_",  "libstdc++.",  "libc++",    "libgcc_s.",   "libunwind",   "libasan.",    "libtsan.",
+    "libubsan.",  "liblsan.", "libclang_rt", "libhwasan", "libjemalloc", "libtcmalloc", "libmimalloc", "liburing.",
+    "libfmt.",    "libgc.",   "libspdlog.",  "libssl.",   "libcrypto.",  "linux-vdso",  "libprofiler",
 };
 
 enum class Text : std::uint8_t { none, user, runtime, foreign };

@@ -5,9 +5,9 @@
 namespace erlking::detail {
 
 // Wherever the other threads were stopped, of a slot this holds: it has a stack from stack_low to its class's end, or
-// none (stack_low null; a stackless process at rest says so in sp, its stack_low may be another's). `sp` is where it left
-// the stack, or null: it runs there, is about to, or has just been given it, to be filled. At the worst a whole stack is
-// scanned for nothing.
+// none (stack_low null; a stackless process at rest says so in sp, its stack_low may be another's). `sp` is where it
+// left the stack, or null: it runs there, is about to, or has just been given it, to be filled. At the worst a whole
+// stack is scanned for nothing.
 void ProcessRoots::visit(gc::RootVisitor& visitor) noexcept {
   for (std::uint32_t i = 1; i < system_.table.used(); ++i) {
     const Process& process = system_.table.slot(i);

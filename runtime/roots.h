@@ -1,5 +1,5 @@
-// ProcessRoots: what the processes of a runtime hold, for a heap that traces (gc/roots.h): their stacks, and the states of
-// handlers. Messages are none: they say of themselves that they are alive.
+// ProcessRoots: what the processes of a runtime hold, for a heap that traces (gc/roots.h): their stacks, and the states
+// of handlers. Messages are none: they say of themselves that they are alive.
 #pragma once
 
 #include "gc/gc.h"

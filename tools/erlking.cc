@@ -100,7 +100,10 @@ void add_bench(CLI::App& app, BenchArguments& given) {
       .add_option("--io", given.io,
                   "our drivers of input and output, side by side: " + joined(io::driver_names()) + "; or all of them")
       ->option_text("LIST|all");
-  bench.add_option("--heap", given.heap, "our message heap: " + joined(gc::collector_names()))->option_text("NAME");
+  bench
+      .add_option("--heap", given.heap,
+                  "our message heaps, side by side: " + joined(gc::collector_names()) + "; or all of them")
+      ->option_text("LIST|all");
   bench.add_option("--workers", given.workers, "numbers of workers, such as 1,2; default 1 and, with a second CPU, 2")
       ->option_text("LIST");
   bench.add_option("--runs", given.runs, "runs that count, 1 to 100; default 5")
@@ -190,8 +193,7 @@ bench::BenchOptions bench_options(const BenchArguments& given, const Options& ba
   };
   options.schedulers = some_of(sched::policy_names(), given.scheduler, base.scheduler, "scheduler");
   options.io = some_of(io::driver_names(), given.io, base.io, "driver");
-  if (!given.heap.empty()) options.runtime.heap = given.heap;
-  require(options.runtime.heap, gc::collector_names(), "heap");
+  options.heaps = some_of(gc::collector_names(), given.heap, base.heap, "heap");
 
   if (!given.workers.empty()) {
     for (const std::string& item : split(given.workers)) {

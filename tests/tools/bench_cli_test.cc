@@ -19,7 +19,8 @@
 namespace {
 
 constexpr std::string_view kHeader =
-    "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs";
+    "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs,collections,pause_max,"
+    "heap_bytes";
 // Ours can run.
 const std::vector<std::string> kWorkloads = {"latency",
                                              "pingpong",

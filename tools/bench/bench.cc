@@ -164,10 +164,11 @@ class Bench {
   }
 
   void plan() {
-    board_.heap = options_.runtime.heap;
     // Those with the first driver go first: they are all there is of a workload that uses none.
     for (const std::string& io : options_.io) {
-      for (const std::string& scheduler : options_.schedulers) board_.variants.push_back({scheduler, io});
+      for (const std::string& heap : options_.heaps) {
+        for (const std::string& scheduler : options_.schedulers) board_.variants.push_back({scheduler, io, heap});
+      }
     }
     for (std::size_t i = 0; i < board_.variants.size(); ++i) board_.columns.push_back({Contender::erlking, i});
     for (const Contender peer : options_.peers) board_.columns.push_back({peer});
@@ -178,7 +179,8 @@ class Bench {
         any = true;
         for (const Case& which : cases_of(*workload, workers)) {
           for (const Column& column : board_.columns) {
-            if (column.variant < options_.schedulers.size() || workload->uses_io()) jobs_.push_back({which, column});
+            const bool first_io = column.variant < options_.schedulers.size() * options_.heaps.size();
+            if (first_io || workload->uses_io()) jobs_.push_back({which, column});
           }
         }
       }
@@ -247,6 +249,12 @@ class Bench {
       cell.samples.push_back(figure.value);
       if (!figure.curve.empty()) cell.curves.push_back(figure.curve);
       ++cell.placements[outcome->placement];
+      if (outcome->heap) {
+        if (!cell.heap) cell.heap.emplace();
+        cell.heap->collections += outcome->heap->collections;
+        cell.heap->pause_max = std::max(cell.heap->pause_max, outcome->heap->pause_max);
+        cell.heap->bytes = std::max(cell.heap->bytes, outcome->heap->bytes);
+      }
       cell.disturbed += disturbed ? 1 : 0;
     }
     return true;
@@ -375,8 +383,8 @@ class Bench {
       n = std::max(n / kThreadsAreSlower, std::min(n, kAtLeast));
     }
     const base::Nanos limit = static_cast<base::Nanos>(60e9 * std::max(1.0, options_.scale));
-    Result result =
-        job.column.contender == Contender::erlking ? run_ours(job, n, Duration(limit)) : run_peer(job, n, limit);
+    Result result = job.column.contender == Contender::erlking ? run_ours_noting_heap(job, n, Duration(limit))
+                                                               : run_peer(job, n, limit);
     if (result) return std::move(*result);
     job.dropped = result.error().unsupported;
     // Of a peer it is known what it cannot do; of ours it depends on the scheduler and the memory.
@@ -389,6 +397,18 @@ class Bench {
   }
 
   const Variant& variant(const Job& job) const { return board_.variants[job.column.variant]; }
+
+  Result run_ours_noting_heap(const Job& job, std::uint64_t n, Duration limit) {
+    const Workload& workload = *job.which.workload;
+    if (workload.once || workload.is_store()) return run_ours(job, n, limit);  // in a runtime or program of its own
+    gc_forget_pauses();
+    const auto before = runtime(job).stats().heap.collections;
+    Result result = run_ours(job, n, limit);
+    if (!result) return result;
+    const gc::HeapStats heap = runtime(job).stats().heap;
+    result->heap = HeapUse{heap.collections - before, heap.pause_max, heap.bytes_reserved + heap.large_bytes};
+    return result;
+  }
 
   Result run_ours(const Job& job, std::uint64_t n, Duration limit) {
     if (job.which.workload->name == "tcp-echo") {
@@ -405,6 +425,7 @@ class Bench {
     if (job.which.workload->is_store()) {
       const Variant& with = variant(job);
       const std::vector<std::string> flags = {"--ek-scheduler=" + with.scheduler, "--ek-io=" + with.io,
+                                              "--ek-heap=" + with.heap,
                                               fmt::format("--ek-workers={}", job.which.workers)};
       const bool own_workers = with.scheduler == "threads";  // each process has one, and there is nothing to say
       auto server =
@@ -443,6 +464,7 @@ class Bench {
     Options options = options_.runtime;
     options.scheduler = variant(job).scheduler;
     options.io = variant(job).io;
+    options.heap = variant(job).heap;
     options.workers = job.which.workers;
     return options;
   }
@@ -458,6 +480,7 @@ class Bench {
     std::FILE* const out = options_.csv ? stderr : stdout;
     print_table(out, board_);
     fmt::print(out, "\n");
+    print_heaps(out, board_);
     print_floors(out, board_);
     fmt::print(out, "\n");
     for (const std::string& note : notes()) fmt::print(out, "{}\n", note);

@@ -14,6 +14,7 @@ struct BenchOptions {
   std::vector<unsigned> workers;        ///< one runtime, and one of each peer, for each
   std::vector<std::string> schedulers;  ///< ours, side by side; the first is compared with the peers and judged
   std::vector<std::string> io;          ///< the same, drivers of input and output; for workloads that use one
+  std::vector<std::string> heaps;       ///< the same, message heaps
   std::vector<Contender> peers;         ///< beside ourselves
   unsigned runs = 5;                    ///< that count; one more, shortened, warms up
   double scale = 1;                     ///< times the operations of a run
@@ -21,7 +22,7 @@ struct BenchOptions {
   std::string html;                     ///< a page is written there; empty: none
   std::string command;                  ///< that was given, for the page
   std::string peers_dir;                ///< where perf/peers lies
-  Options runtime;                      ///< heap and the rest; `scheduler` and `workers` are set for each
+  Options runtime;                      ///< the rest; `scheduler`, `io`, `heap` and `workers` are set for each
 };
 
 /// Blocks until done; the program's exit status: 0, 1 (a run failed), 2 (a peer cannot be had). Installs signal

@@ -150,7 +150,7 @@ std::string page_of(const Board& board, const PageFacts& facts) {
     const auto version = facts.versions.find(column.contender);
     std::string text = version == facts.versions.end() ? "" : version->second;
     if (column.contender == Contender::erlking) {
-      text += fmt::format(", {}, {}", board.variants[column.variant].scheduler, board.heap);
+      text += fmt::format(", {}, {}", board.variants[column.variant].scheduler, board.variants[column.variant].heap);
     }
     data["contenders"].push_back({{"name", board.name_of(column)}, {"version", text}});
   }

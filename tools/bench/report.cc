@@ -85,6 +85,7 @@ std::string Board::name_of(const Variant& variant) const {
   };
   std::string name = differ(&Variant::scheduler) ? variant.scheduler : "";
   if (differ(&Variant::io)) name += (name.empty() ? "" : " ") + variant.io;
+  if (differ(&Variant::heap)) name += (name.empty() ? "" : " ") + variant.heap;
   return name;
 }
 
@@ -181,6 +182,32 @@ void print_table(std::FILE* out, const Board& board) {
   print_columns(out, lines);
 }
 
+void print_heaps(std::FILE* out, const Board& board) {
+  std::vector<std::vector<std::string>> lines{
+      {"workload", "workers", "heap", "collections", "longest pause", "memory"}};
+  bool any_traces = false;
+  for (const Row& row : board.rows) {
+    for (const Column& column : board.columns) {
+      const std::optional<HeapUse>& heap = row.of(column).heap;
+      if (!heap) continue;
+      any_traces = any_traces || heap->collections != 0;
+      std::vector<std::string> line{title(row.which),
+                                    std::to_string(row.which.workers),
+                                    board.variants[column.variant].heap,
+                                    std::to_string(heap->collections),
+                                    text_of(static_cast<double>(heap->pause_max), Unit::ns),
+                                    fmt::format("{:.1f} MiB", static_cast<double>(heap->bytes) / (1 << 20))};
+      if (line != lines.back()) lines.push_back(std::move(line));  // not again for a workload's other figures
+    }
+  }
+  const bool several = std::ranges::any_of(
+      board.variants, [&](const Variant& each) { return each.heap != board.variants.front().heap; });
+  if (any_traces || several) {
+    print_columns(out, lines);
+    fmt::print(out, "\n");
+  }
+}
+
 void print_floors(std::FILE* out, const Board& board) {
   std::vector<std::vector<std::string>> lines;
   for (const auto& [what, value] : board.floor_lines()) lines.push_back({"floor: " + what, value, ""});
@@ -188,7 +215,10 @@ void print_floors(std::FILE* out, const Board& board) {
 }
 
 void print_csv(std::FILE* out, const Board& board) {
-  fmt::print(out, "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs\n");
+  fmt::print(
+      out,
+      "workload,system,scheduler,io,heap,workers,placement,metric,unit,median,min,max,runs,collections,pause_max,"
+      "heap_bytes\n");
   for (const Row& row : board.rows) {
     for (const Column& column : board.columns) {
       const Row::Cell& cell = row.of(column);
@@ -196,11 +226,13 @@ void print_csv(std::FILE* out, const Board& board) {
       const bool ours = column.contender == Contender::erlking;
       const Summary s = cell.summary();
       const int digits = row.unit() == Unit::percent ? 3 : 1;
-      fmt::print(out, "{},{},{},{},{},{},{},{},{},{:.{}f},{:.{}f},{:.{}f},{}\n", row.which.workload->name,
+      const std::string heap =
+          cell.heap ? fmt::format("{},{},{}", cell.heap->collections, cell.heap->pause_max, cell.heap->bytes) : "-,-,-";
+      fmt::print(out, "{},{},{},{},{},{},{},{},{},{:.{}f},{:.{}f},{:.{}f},{},{}\n", row.which.workload->name,
                  to_string(column.contender), ours ? board.variants[column.variant].scheduler : "-",
                  ours && row.which.workload->uses_io() ? board.variants[column.variant].io : "-",
-                 ours ? board.heap : "-", row.which.workers, cell.placement(), row.metric, to_string(row.unit()),
-                 s.median, digits, s.min, digits, s.max, digits, s.runs);
+                 ours ? board.variants[column.variant].heap : "-", row.which.workers, cell.placement(), row.metric,
+                 to_string(row.unit()), s.median, digits, s.min, digits, s.max, digits, s.runs, heap);
     }
   }
 }

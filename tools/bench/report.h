@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,7 +23,7 @@ struct Column {
 
 /// What ours can be run on.
 struct Variant {
-  std::string scheduler, io;
+  std::string scheduler, io, heap;
 };
 
 /// One figure of one case.
@@ -33,6 +34,7 @@ struct Row {
     std::map<std::string, unsigned> placements;  // how many runs were placed so
     unsigned disturbed = 0;                      // runs accepted although a neighbour disturbed them
     std::vector<std::vector<double>> curves;     // Figure::curve of each run that has one
+    std::optional<HeapUse> heap;                 // of all runs: the collections of each, the most of the others
 
     bool empty() const noexcept { return samples.empty(); }
     Summary summary() const { return summarise(samples); }
@@ -52,15 +54,14 @@ struct Row {
 
 struct Board {
   std::vector<Variant> variants;  // ours; the first is the one compared and judged
-  std::string heap;
-  std::vector<Column> columns;  // ours in each variant, then the peers
+  std::vector<Column> columns;    // ours in each variant, then the peers
   std::vector<Row> rows;
   FloorFigures floors{};
   bool floors_disturbed = false;  // some of their rounds were
   /// What redis-server gave in a round's place for ours, by workload and metric; ns.
   std::map<std::pair<std::string_view, std::string>, std::vector<double>> redis;
 
-  /// What tells a variant from the others: "", "threads", "threads epoll".
+  /// What tells a variant from the others: "", "threads", "threads epoll", "boehm".
   std::string name_of(const Variant& variant) const;
   /// "erlking", "erlking threads" if there are several variants, "beam".
   std::string name_of(Column column) const;
@@ -82,6 +83,8 @@ std::string text_of(double value, Unit unit);
 std::string ratio_of(const Summary& other, const Summary& ours);
 
 void print_table(std::FILE* out, const Board& board);
+/// What the runs did to our heaps, where one traces or several were asked for.
+void print_heaps(std::FILE* out, const Board& board);
 void print_floors(std::FILE* out, const Board& board);
 void print_csv(std::FILE* out, const Board& board);
 

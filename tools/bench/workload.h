@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,9 +88,16 @@ struct Figure {
   /// of 2^-k of them exceeded, from the best to the worst. Else empty.
   std::vector<double> curve = {};
 };
+/// What a run has done to our message heap.
+struct HeapUse {
+  std::uint64_t collections = 0;  ///< by a heap that traces
+  std::uint64_t pause_max = 0;    ///< the longest of them, ns
+  std::size_t bytes = 0;          ///< that the heap has of the system, at the end
+};
 struct Outcome {
   std::vector<Figure> figures;
-  std::string placement;  ///< where the processes ran
+  std::string placement;             ///< where the processes ran
+  std::optional<HeapUse> heap = {};  ///< of ours, unless it ran in a program or a runtime of its own
 };
 struct Failure {
   std::string why;
