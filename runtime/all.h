@@ -8,6 +8,7 @@
 #include "runtime/child.h"          // IWYU pragma: export
 #include "runtime/exit.h"           // IWYU pragma: export
 #include "runtime/fault.h"          // IWYU pragma: export
+#include "runtime/flight_record.h"  // IWYU pragma: export
 #include "runtime/groups.h"         // IWYU pragma: export
 #include "runtime/handler.h"        // IWYU pragma: export
 #include "runtime/handles.h"        // IWYU pragma: export

@@ -3,6 +3,7 @@
 #include "base/compiler.h"
 #include "base/text_range.h"
 #include "runtime/behaviour.h"
+#include "runtime/flight_record.h"
 #include "runtime/registry.h"
 #include "runtime/system.h"
 #include "sched/sched.h"
@@ -361,6 +362,7 @@ void on_fault(int signal, siginfo_t* info, void* raw) {
   registers[REG_RSP] = static_cast<greg_t>(rsp);
   here.reporting = true;
   report(process, here, why);
+  tell_flights_at_abort();
   pass_on(signal, info, raw);
   here.reporting = false;
   errno = error;

@@ -66,6 +66,11 @@ struct Activation {
 }  // namespace
 
 sched::Worker& serve_handler(Process& process) noexcept {
+  if (process.begun) [[likely]] {
+    process.note_running();
+  } else {
+    process.note_beginning();
+  }
   process.take_handed_over();
   Activation activation{process};
   try {

@@ -36,6 +36,7 @@ constexpr std::size_t kLineMax = 256;           // bytes of a question
 constexpr Nanos kPatience = 5'000'000'000;      // for the question to come, and for the answer to be taken
 constexpr Nanos kWithoutFiles = 100'000'000;    // until the next look, when the process has no descriptor left
 constexpr std::size_t kProcessesMax = 100'000;  // of one answer
+constexpr std::size_t kEventsMax = 100'000;
 constexpr std::size_t kWidthMax = 10'000;
 constexpr std::size_t kTimeoutMaxMs = 60'000;
 
@@ -122,6 +123,8 @@ constexpr std::string_view kHelp =
     "memory [json] [processes N] [timeout MS]\n"
     "  for which processes the most bytes of messages wait, as text or as JSON; N of them (10), within so many\n"
     "  milliseconds (1000)\n"
+    "flight [json] [events N]\n"
+    "  what the workers did last, as text or as JSON: the latest N events (100)\n"
     "help\n"
     "  this\n";
 
@@ -194,10 +197,21 @@ std::string answer_memory(Runtime& runtime, const std::vector<std::string_view>&
   return json ? to_json(*holders) : to_text(*holders);
 }
 
+// Asks no process: it answers also when all workers are stuck.
+std::string answer_flight(Runtime& runtime, const std::vector<std::string_view>& words) {
+  Limit limits[] = {{"events", 1, kEventsMax, 100}};
+  bool json = false;
+  if (std::string wrong = read_words(words, limits, json); !wrong.empty()) return wrong;
+  if (runtime.options().flight_recorder == 0) return error("the flight recorder is off: --ek-flight-recorder=on");
+  const FlightRecord record = runtime.flight_record(limits[0].value);
+  return json ? to_json(record) : to_text(record);
+}
+
 std::string answer(Runtime& runtime, std::string_view line) {
   const auto words = words_of(line);
   if (!words.empty() && words[0] == "tree") return answer_tree(runtime, words);
   if (!words.empty() && words[0] == "memory") return answer_memory(runtime, words);
+  if (!words.empty() && words[0] == "flight") return answer_flight(runtime, words);
   if (words.size() == 1 && words[0] == "help") return std::string(kHelp);
   return error("unknown question; help tells what there is");
 }

@@ -29,7 +29,7 @@ enum class MessageKind : std::uint8_t {
   idle,    ///< the tick of its idle timer
 };
 
-struct TypeInfo {
+struct alignas(64) TypeInfo {  // its address has room for a kind (flight_word.h)
   std::uint64_t hash;  ///< of the name; 0: equal by address only (the type has no name another module could mean)
   std::string_view name;
   const std::type_info* id;   ///< tells local types of one name apart

@@ -35,6 +35,12 @@ void wakes(io::Operation& operation, Process& process) noexcept {
   operation.waiter = &process;
 }
 
+// For the flight recorder of the worker it is on.
+void note_io(const Process& process, FlightWord kind, const io::Operation& operation) noexcept {
+  process.worker->flight().record(
+      flight_io_word(kind, static_cast<std::uint8_t>(operation.code), operation.fd, operation.result));
+}
+
 // Sleeps until `over` holds or the bound has passed: whether it holds.
 template <class Over>
 bool sleep_until(Process& process, const Bound& bound, Over&& over) {
@@ -201,12 +207,17 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
   process.budget -= kCost;
   wakes(operation, process);
   for (;;) {
-    if (!process.system->io.start(process, operation)) return operation.result;
+    if (!process.system->io.start(process, operation)) {
+      note_io(process, FlightWord::io_end, operation);
+      return operation.result;
+    }
+    note_io(process, FlightWord::io_begin, operation);
     bool in_time = false;
     {
       Started started(process, operation);
       in_time = started.wait(bound);
     }
+    note_io(process, FlightWord::io_end, operation);
     process.settle();
     const bool cut_short = operation.result == -ECANCELED || operation.result == -EINTR;
     if (!cut_short) return operation.result;
@@ -234,11 +245,14 @@ std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& b
   if (!process.system->io.start(process, call->operation)) {
     throw std::system_error(-call->operation.result, std::generic_category(), "no thread for a blocking call");
   }
+  note_io(process, FlightWord::io_begin, call->operation);
   bool in_time = false;
   {
     const Posted posted{*process.system->io.spare(), call};
     in_time = sleep_until(process, bound, [&] { return posted.is_over(); });
   }
+  process.worker->flight().record(
+      flight_io_word(FlightWord::io_end, static_cast<std::uint8_t>(io::Code::call), -1, in_time ? 0 : -ETIME));
   return in_time ? std::move(call) : nullptr;
 }
 

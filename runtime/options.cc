@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -74,8 +75,23 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_REPORTS_PER_SECOND")
       ->check(CLI::Range(1u, kMaxReportsPerSecond))
       ->capture_default_str();
-  app->add_option("--ek-inspect", options.inspect, "path of a socket for `erlking tree` to ask at; empty: none")
+  app->add_option("--ek-inspect", options.inspect,
+                  "path of a socket for `erlking tree` and `flight` to ask at; empty: none")
       ->envname("ERLKING_INSPECT");
+  app->add_option("--ek-flight-recorder", options.flight_recorder,
+                  "entries each worker keeps of its last events, 64 to 1048576; on: 4096; off or 0: none")
+      ->envname("ERLKING_FLIGHT_RECORDER")
+      ->transform([](const std::string& given) -> std::string {
+        return given == "on" ? "4096" : given == "off" ? "0" : given;
+      })
+      ->check([](const std::string& given) -> std::string {
+        std::uint32_t n = 0;
+        const auto [end, wrong] = std::from_chars(given.data(), given.data() + given.size(), n);
+        const bool fits = n == 0 || (n >= kMinFlightRecorder && n <= kMaxFlightRecorder);
+        if (wrong == std::errc() && end == given.data() + given.size() && fits) return "";
+        return "'" + given + "' is not on, off, 0, or a number from 64 to 1048576";
+      })
+      ->capture_default_str();
   return app;
 }
 

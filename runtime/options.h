@@ -31,6 +31,9 @@ inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 /// The most reports of a kind that can be allowed in a second.
 inline constexpr std::uint32_t kMaxReportsPerSecond = 1'000'000;
 
+/// The least and the most entries of a flight recorder.
+inline constexpr std::uint32_t kMinFlightRecorder = 64, kMaxFlightRecorder = 1 << 20;
+
 /// Everything a Runtime is built from.
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal", "threads" (docs/schedulers.md)
@@ -66,6 +69,9 @@ struct Options {
   /// supervision tree (docs/tree.md); this user's alone, made at the start, removed at the end. Empty: none. Not with a
   /// manual clock.
   std::string inspect = {};
+  /// --ek-flight-recorder, ERLKING_FLIGHT_RECORDER: entries of 8 bytes that each worker keeps of its last events, 64 to
+  /// 1,048,576, rounded up to a power of two; with `threads` an eighth of that. 0: none are kept (docs/tree.md)
+  std::uint32_t flight_recorder = 0;
 
   /// Reads ERLKING_… and the --ek-… flags, and removes those flags from argv (argc is updated; all else stays in
   /// order). An error is one line fit for a user.

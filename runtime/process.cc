@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -115,6 +117,7 @@ void receive_exit(Process& process, SignalPtr signal, bool from_link) noexcept {
   if (!ignored && !process.doomed) {  // SEMANTICS 1.10: the first one fixes the reason
     process.reason = is_kill ? reason::killed : body.reason;
     process.doomed = true;
+    process.worker->flight().record(detail::flight_word(body.from, detail::FlightWord::killed));
   }
 }
 
@@ -366,6 +369,7 @@ void Process::checkpoint_slow() {
   ++reductions;
   wake_waiters_if_any();
   worker->yield(*this);
+  note_running();
   if (mailbox.has_signal()) deliver();
   settle();
   act_on_doom();
@@ -504,6 +508,7 @@ void TicketWait::disarm() noexcept {
 void TicketWait::sleep() noexcept {
   if (!process_.is_port()) {
     process_.worker->suspend(process_);
+    process_.note_running();
     process_.budget = Process::kBudget;
     return;
   }
@@ -688,6 +693,19 @@ Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, co
 
 namespace {
 
+// Its end and as much of the reason as has room, for the flight recorder.
+void note_exit(const Process& process) noexcept {
+  sched::Flight& flight = process.worker->flight();
+  if (!flight.is_on()) return;
+  flight.record(flight_word(process.pid(), FlightWord::exit));
+  const std::string_view why = process.reason.is_exception() ? process.reason.type() : process.reason.name();
+  for (std::size_t at = 0; at < std::min<std::size_t>(why.size(), 21); at += 7) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, why.data() + at, std::min<std::size_t>(why.size() - at, 7));
+    flight.record(sched::Flight::value_word(bytes, static_cast<sched::FlightKind>(FlightWord::text)));
+  }
+}
+
 void tell_relations(Process& process) noexcept {
   System& system = *process.system;
   EK_DCHECK(system.registry.name_of(process.pid()).empty());  // D1
@@ -714,6 +732,7 @@ void tell_relations(Process& process) noexcept {
 }  // namespace
 
 void put_away(Process& process) noexcept {
+  note_exit(process);
   process.nudge = Nudge::none;
   process.exiting = process.doomed = true;  // no wait of a message's destructor waits from here on
   System& system = *process.system;
@@ -799,6 +818,9 @@ Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, s
       system_(system) {
   thread.own_sp = &own_stack();
   thread.roots = &system.roots;
+  // Of many workers, one for each process, each has less to tell. No memory: it is off.
+  const std::uint32_t words = system.options.flight_recorder;
+  static_cast<void>(flight().open(policy.max_tasks() == 0 ? words : words / 8));
 }
 
 void Core::release_caches() noexcept {
@@ -843,6 +865,7 @@ sched::Fired Core::fire(sched::TimerNode& node) noexcept {
     if (look == Look::not_armed || !process.ticket.wake(node.number)) return sched::Fired::again;
     process.fired = node.number | Process::kTicketTimer;
   }
+  flight().record(detail::flight_word(process.pid(), detail::FlightWord::timer));
   process.note_ready();
   enqueue(process);
   return sched::Fired::done;

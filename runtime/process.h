@@ -19,6 +19,7 @@
 #include "gc/gc.h"
 #include "runtime/alias.h"
 #include "runtime/bound.h"
+#include "runtime/flight_word.h"
 #include "runtime/mailbox.h"
 #include "runtime/message.h"
 #include "runtime/options.h"
@@ -146,7 +147,7 @@ struct Relations {
 }  // namespace detail
 
 /// What a process runs: one constant for each type of function.
-struct Start {
+struct alignas(64) Start {     // its address has room for a kind (flight_word.h)
   std::string_view name;       // the type's, as process_info shows it
   void (*run)(void* closure);  // the whole life; a handler's: what it does first, null: nothing
   void (*destroy)(void* closure) noexcept;
@@ -238,6 +239,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     if (inbox_tail == &item->next) inbox_tail = at;
     note_left(*item);
     ++received;
+    worker->flight().record(detail::flight_word(item->type, detail::FlightWord::receive));
     return item;
   }
   /// Gives back what a message took of a bound.
@@ -296,6 +298,13 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 
   // --- waiting ---
 
+  /// It goes on, after a wait: for its worker's flight recorder.
+  void note_running() noexcept { worker->flight().record(detail::flight_word(pid(), detail::FlightWord::run)); }
+  /// The same for the first time.
+  void note_beginning() noexcept {
+    worker->flight().record(detail::flight_word(pid(), detail::FlightWord::begin),
+                            detail::flight_word(start, detail::FlightWord::start));
+  }
   /// Ends every wait for room here that room can end (D-B1–D-B3).
   void wake_waiters() noexcept;
   void wake_waiters_if_any() noexcept {
@@ -437,6 +446,7 @@ class ReceiveWait {
     Process& p = process_;
     p.wake_waiters_if_any();  // D-B1: after the park
     p.worker->suspend(p);
+    p.note_running();
     p.budget = Process::kBudget;
     Item* const item = p.mailbox.take_direct();
     if (item != nullptr && item->stamp == p.mailbox.id()) [[likely]] {
@@ -493,6 +503,7 @@ class TicketWait {
     if (p.mailbox.has_signal_seq_cst() || p.waiters.load(base::seq_cst) != nullptr) [[unlikely]]
       return wait_slow();
     p.worker->suspend(p);
+    p.note_running();
     p.budget = Process::kBudget;
     armed_ = false;
     if (p.ticket.state() != Ticket<base::Real>::done) [[unlikely]]
@@ -553,6 +564,8 @@ bool answer_ticket(Process& asker, std::uint64_t number, Write&& write) noexcept
   using Claim = Ticket<base::Real>::Claim;
   const Claim claim = asker.ticket.claim_answer(number);
   if (claim == Claim::lost) return false;
+  if (const sched::Task* const self = sched::current(); self != nullptr) [[likely]]
+    self->worker->flight().record(flight_word(asker.pid(), FlightWord::reply));
   write(asker.cell);
   asker.ticket.finish(number);
   if (claim == Claim::won_armed) make_ready(asker);

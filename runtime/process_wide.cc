@@ -1,10 +1,13 @@
 #include "runtime/process_wide.h"
 
+#include "base/assert.h"
 #include "base/compiler.h"
 #include "runtime/fault.h"
+#include "runtime/flight_record.h"
 #include "runtime/system.h"
 
 #include <bitset>
+#include <csignal>
 #include <cstdlib>
 #include <cxxabi.h>
 #include <exception>
@@ -76,6 +79,7 @@ std::terminate_handler previous_terminate = nullptr;
   auto* const process = static_cast<Process*>(sched::current());
   if (process != nullptr && process->is_settling()) process->give_settling_up();
   if (process == nullptr || process->exiting) {
+    tell_flights_at_abort();
     if (previous_terminate != nullptr) previous_terminate();
     std::abort();
   }
@@ -94,6 +98,27 @@ std::terminate_handler previous_terminate = nullptr;
   while (exceptions.caught != nullptr) abi::__cxa_end_catch();
   exceptions = {};
   finish_process(*process);
+}
+
+// Whoever calls abort(): the flight recorders are told; then abort() goes on. Unless the program looks after it itself.
+void on_abort(int) { tell_flights_at_abort(); }
+
+void watch_abort() noexcept {
+  struct sigaction now {};
+  if (::sigaction(SIGABRT, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) return;
+  now = {};
+  now.sa_handler = &on_abort;
+  now.sa_flags = SA_ONSTACK;
+  ::sigaction(SIGABRT, &now, nullptr);
+}
+
+void leave_abort() noexcept {
+  struct sigaction now {};
+  if (::sigaction(SIGABRT, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != &on_abort)
+    return;
+  now = {};
+  now.sa_handler = SIG_DFL;
+  ::sigaction(SIGABRT, &now, nullptr);
 }
 
 }  // namespace
@@ -116,6 +141,8 @@ int acquire_process_wide() noexcept {
   if (tags.none()) {
     previous_terminate = std::set_terminate(&on_terminate);
     install_fault_handlers();
+    base::set_crash_hook(&tell_flights_at_abort);
+    watch_abort();
   }
   tags.set(next_tag % 64);
   return static_cast<int>(next_tag++ % 64);
@@ -127,6 +154,8 @@ void release_process_wide(int tag) noexcept {
   if (!tags.none()) return;
   remove_fault_handlers();
   if (std::get_terminate() == &on_terminate) std::set_terminate(previous_terminate);
+  base::set_crash_hook(nullptr);
+  leave_abort();
 }
 
 void run_recording_throws(void (*run)(void*), void* argument) { ek_recording_frame(run, argument); }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "runtime/fault.h"
+#include "runtime/flight_record.h"
 #include "runtime/inspect.h"
 #include "runtime/process_wide.h"
 
@@ -64,6 +65,11 @@ System::System(Options given)
   if (const std::string_view why = detail::why_not_contained(); contains_faults && !why.empty()) {
     base::log(base::Level::warning, "faults", fmt::format("faults of processes end the program: {}", why));
   }
+  if (options.flight_recorder != 0 &&
+      (options.flight_recorder < kMinFlightRecorder || options.flight_recorder > kMaxFlightRecorder)) {
+    error = range_error("flight_recorder", kMinFlightRecorder, kMaxFlightRecorder, options.flight_recorder) + ", or 0";
+    return;
+  }
   if (const auto opened = reporter.open(options); !opened) {
     error = opened.error();
     return;
@@ -96,11 +102,13 @@ System::System(Options given)
   }
   scheduler = std::move(*made);
   if (gc::Tracer* const tracer = collector->tracer()) tracer->add(roots);
+  detail::add_flights(*this);
 }
 
 System::~System() {
   io.stop();
   if (roots.added) gc::forget(roots);
+  if (scheduler != nullptr) detail::remove_flights(*this);
   scheduler.reset();
   if (tag >= 0) detail::release_process_wide(tag);
 }
@@ -451,6 +459,8 @@ bool Runtime::stop() {
   system.reporter.finish();
   return clean_;
 }
+
+FlightRecord Runtime::flight_record(std::size_t most) const { return detail::flight_record_of(*system_, most); }
 
 RuntimeStats Runtime::stats() const {
   RuntimeStats stats;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "runtime/call.h"
+#include "runtime/flight_record.h"
 #include "runtime/handler.h"
 #include "runtime/holders.h"
 #include "runtime/options.h"
@@ -197,6 +198,9 @@ class Runtime {
   /// never reached a safe point. True: all have ended.
   bool stop();
 
+  /// What its workers did last: the latest `most` events of them all. Asks nobody, waits for nobody: it answers also
+  /// when all workers are stuck. No memory: std::bad_alloc.
+  FlightRecord flight_record(std::size_t most = 100) const;
   /// A picture of it.
   RuntimeStats stats() const;
   /// Processes alive now.

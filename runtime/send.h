@@ -148,6 +148,7 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
 [[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
+  worker.flight().record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));
   const Push push = target.metered.load(base::relaxed) ? push_metered(*self.system, target, item, to)  // relaxed: MB2
                                                        : target.mailbox.push_message(item, to.id);
   if (push == Push::woke) {
@@ -156,6 +157,8 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
     __builtin_prefetch(target.sp.load(base::relaxed));
     target.note_ready();
     worker.ready(target);
+  } else if (push >= Push::full) [[unlikely]] {
+    worker.flight().record(flight_word(to, FlightWord::refused));
   }
   return push;
 }

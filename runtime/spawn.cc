@@ -58,6 +58,7 @@ void process_main(void* argument) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
+  process.note_beginning();
   run_and_classify(process);
   finish_process(process);
 }
@@ -268,6 +269,9 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   // Not a port; set by who runs it.
   process.worker =
       parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
+  if (parent != nullptr) {
+    parent->worker->flight().record(flight_word(pid, FlightWord::spawn), flight_word(&start, FlightWord::start));
+  }
   if (!waits) process.note_ready();
   process.mailbox.reopen(pid.id, options.mailbox, waits);  // from here on it can be sent to
   if (waits) return made;

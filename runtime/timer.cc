@@ -320,6 +320,7 @@ void fire_timer(Core& core, UserTimer& timer) noexcept {
   if (!timer.word.end()) return;  // TM2
   Item* const item = item_on(timer);
   const Pid charged{timer.target};
+  core.flight().record(flight_word(charged, FlightWord::timer));
   core.timers.give(timer);
   if (!named) {
     deliver(core, item, charged);

@@ -143,11 +143,17 @@ std::uint32_t Worker::load() const noexcept {
 
 // --- theft -----------------------------------------------------------------------------------------------------------
 
+void Worker::note_stolen(const Worker& victim, std::uint32_t n) noexcept {
+  if (n == 0) return;
+  steals_.store(steals_.load(relaxed) + n, relaxed);
+  flight_.record(Flight::value_word(std::uint64_t{n} << 16 | victim.index(), FlightKind::steal));
+}
+
 std::uint32_t Worker::steal_ring(Worker& victim) noexcept {
   Task* stolen[Queue::kGrab];
   const std::uint32_t n = victim.ring_.grab(stolen, Queue::kGrab);
   for (std::uint32_t i = 0; i < n; ++i) enqueue(*stolen[i]);
-  steals_.store(steals_.load(relaxed) + n, relaxed);
+  note_stolen(victim, n);
   return n;
 }
 
@@ -172,7 +178,7 @@ std::uint32_t Worker::steal_private(Worker& victim) noexcept {
   victim.held_.store(victim.batch_end_ - victim.batch_at_ + victim.overflow_size_, relaxed);
   victim.section_.unclaim();
   for (std::uint32_t i = 0; i < n; ++i) enqueue(*stolen[i]);
-  steals_.store(steals_.load(relaxed) + n, relaxed);
+  note_stolen(victim, n);
   return n;
 }
 
@@ -188,7 +194,7 @@ std::uint32_t Worker::steal_inbox(Worker& victim) noexcept {
     }
     task = following;
   }
-  steals_.store(steals_.load(relaxed) + n, relaxed);
+  note_stolen(victim, n);
   return n;
 }
 
@@ -262,11 +268,13 @@ void Worker::sleep(Nanos timeout) noexcept {
   sleeping_in_.store(poller, release);  // [sleeping-in]
   if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping() &&
       (poller_ == nullptr || !poller_->asked())) {
+    if (flight_.is_on()) flight_.mark(FlightKind::sleep, base::monotonic_now());
     if (poller == nullptr) {
       base::futex_wait(inbox_.sleep_word(), 1, timeout);
     } else {
       poller->sleep(timeout);
     }
+    if (flight_.is_on()) flight_.mark(FlightKind::wake, base::monotonic_now());
   }
   inbox_.awake();
 }
@@ -333,6 +341,7 @@ void Worker::tick() noexcept {
     tick_interval_ *= 2;
   }
   until_tick_ = tick_interval_;
+  flight_.mark(FlightKind::tick, now);
   ticks_.store(ticks_.load(relaxed) + 1, relaxed);
   drain_inbox();
   poll_if_active();
@@ -502,6 +511,7 @@ void Worker::run() noexcept {
 #endif
   thread_started();
   ticked_at_ = base::monotonic_now();
+  flight_.mark(FlightKind::wake, ticked_at_);
   for (;;) {
     if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));                // L3
     if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));  // Y3

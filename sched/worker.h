@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "sched/context.h"
 #include "sched/fiber.h"
+#include "sched/flight.h"
 #include "sched/inbox.h"
 #include "sched/loop.h"
 #include "sched/policy.h"
@@ -79,6 +80,9 @@ class alignas(base::kCacheLine) Worker {
   StackCache& stacks() noexcept { return stacks_; }
   /// Whether it is in the middle of a change of its queues; also for a signal handler of its thread.
   bool in_queues() const noexcept { return section_.inside(); }
+  /// Its last events; off until open() is called, before its thread begins. Any thread reads.
+  Flight& flight() noexcept { return flight_; }
+  const Flight& flight() const noexcept { return flight_; }
   /// What else it waits at from now on; once, and for as long as the worker lives.
   void set_poller(Poller& poller) noexcept { poller_ = &poller; }
   /// Gives back what it keeps for tasks to come; the policy, when none will for some time.
@@ -208,6 +212,7 @@ class alignas(base::kCacheLine) Worker {
   base::Nanos tend_stacks() noexcept;
   void drain_returned_timers() noexcept;
   void poll_if_active() noexcept;
+  void note_stolen(const Worker& victim, std::uint32_t n) noexcept;
   void end_sleep() noexcept;
 
   // --- owner writes, thieves look ---
@@ -215,6 +220,7 @@ class alignas(base::kCacheLine) Worker {
   std::atomic<std::uint32_t> held_{0};  // batch and overflow together, a hint
   std::atomic<Task*> slot_{nullptr};    // L1
   // --- owner only ---
+  Flight flight_;
   std::uint32_t streak_ = 0;
   std::int32_t until_tick_ = 1;
   std::int32_t tick_interval_ = kTickMax;
