@@ -1,9 +1,10 @@
 // The heap "boehm": what is dropped is found by the Boehm collector (libgc), which stops all threads and marks what can
 // be reached. Messages live in blocks of a kind of their own; see roots.h for what is alive.
 //
-//   M1  A block in use disclaims its end: the collector asks each unmarked block of the kind before it takes it, and
-//       marks from each that is in use (its word's lowest bits, block.h). So a message is kept however its address is
-//       hidden, and a dropped one marks nothing: chains of them go at once.
+//   M1  A block in use disclaims its end: the collector asks each unmarked block of the kind before it takes it. And
+//       what it holds is a root: push_roots() finds all there are by the pages they lie in (Pages). So a message is kept
+//       however its address is hidden, and a dropped one marks nothing: chains of them go at once. (libgc would mark
+//       from such blocks itself, but forgets some when its mark stack overflows; roots it asks for again.)
 //   M2  libgc is told no interior pointers: then blocks of 64 bytes lie at multiples of 64. From stacks and registers
 //       it takes them all the same. But when it has had to collect or to grow, it gives a single block, of a size it
 //       likes better: that is dropped if it lies elsewhere, and then there are others.
@@ -28,6 +29,7 @@
 #include "base/compiler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -79,6 +81,70 @@ void with_lock(F&& f) noexcept {
       &f);
 }
 
+// The pages that blocks of messages were ever seen in: a bit each, in leaves of a GiB. Any thread adds; who has stopped
+// all others looks, wherever they be.
+class Pages {
+ public:
+  // False: no memory.
+  bool add(const void* at) noexcept {
+    const auto page = reinterpret_cast<std::uintptr_t>(at) / kPage;
+    Leaf* leaf = find(page / kBits);
+    if (leaf == nullptr && (leaf = make(page / kBits)) == nullptr) return false;
+    std::atomic<std::uint64_t>& word = leaf->words[page % kBits / 64];
+    const std::uint64_t bit = std::uint64_t{1} << page % 64;
+    // relaxed: a stopped thread's stores are seen
+    if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit, std::memory_order_relaxed);
+    return true;
+  }
+  // Calls keep(page) for each; false: it is forgotten. All others are stopped.
+  template <class Keep>
+  void for_each(Keep&& keep) noexcept {
+    for (Leaf* leaf = first_.load(std::memory_order_relaxed); leaf != nullptr; leaf = leaf->next) {
+      for (std::size_t i = 0; i != kBits / 64; ++i) {
+        std::uint64_t left = leaf->words[i].load(std::memory_order_relaxed);
+        if (left == 0) continue;
+        std::uint64_t kept = left;
+        for (; left != 0; left &= left - 1) {
+          const auto bit = static_cast<unsigned>(std::countr_zero(left));
+          const std::uintptr_t page = leaf->number * kBits + i * 64 + bit;
+          if (!keep(reinterpret_cast<std::byte*>(page * kPage))) kept &= ~(std::uint64_t{1} << bit);
+        }
+        leaf->words[i].store(kept, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  static constexpr std::size_t kPage = 4096;  // libgc's
+
+ private:
+  static constexpr std::size_t kBits = std::size_t{1} << 18;
+  struct Leaf {
+    Leaf* next;
+    std::uintptr_t number;
+    std::atomic<std::uint64_t> words[kBits / 64];
+  };
+
+  Leaf* find(std::uintptr_t number) const noexcept {
+    Leaf* leaf = first_.load(std::memory_order_acquire);  // [pages-leaf]
+    while (leaf != nullptr && leaf->number != number) leaf = leaf->next;
+    return leaf;
+  }
+  Leaf* make(std::uintptr_t number) noexcept {
+    const base::MutexLock lock(mutex_);
+    if (Leaf* const there = find(number)) return there;
+    auto* const leaf = static_cast<Leaf*>(std::calloc(1, sizeof(Leaf)));
+    if (leaf == nullptr) return nullptr;
+    leaf->next = first_.load(std::memory_order_relaxed);
+    leaf->number = number;
+    first_.store(leaf, std::memory_order_release);  // [pages-leaf]
+    return leaf;
+  }
+
+  base::Mutex mutex_;
+  std::atomic<Leaf*> first_{nullptr};
+};
+Pages pages;
+
 bool within(const void* at, const void* low, const void* high) noexcept {
   const std::less<const void*> before;
   return !before(at, low) && before(at, high);
@@ -126,6 +192,21 @@ class Visitor final : public RootVisitor {
   }
 };
 
+// M1
+void push_blocks(Visitor& visitor) noexcept {
+  pages.for_each([&](std::byte* page) {
+    std::size_t size = 0;
+    if (GC_base(page) != page || GC_get_kind_and_size(page, &size) != program.kind) return false;  // others' by now
+    for (std::byte* block = page; block == page || block + size <= page + Pages::kPage; block += size) {
+      const std::uint64_t first = *reinterpret_cast<const std::uint64_t*>(block);
+      if ((first & kInUse) == 0 || (first & kPointerFree) != 0) continue;
+      const std::size_t bytes = first >> 32;
+      visitor.range(block + kBlockHead, block + (bytes != 0 ? bytes : size));
+    }
+    return true;
+  });
+}
+
 void push_locals(Visitor& visitor) noexcept;
 
 void push_roots() noexcept {
@@ -142,6 +223,7 @@ void push_roots() noexcept {
   }
   for (Roots* roots = program.roots; roots != nullptr; roots = roots->next) roots->visit(visitor);
   push_locals(visitor);
+  push_blocks(visitor);
 }
 
 // --- stopping threads ------------------------------------------------------------------------------------------------
@@ -322,10 +404,11 @@ class Boehm final : public Collector, public Tracer {
       finalize_some();
       for (int tries = 0; tries != kTries; ++tries) {
         GC_generic_malloc_many(size, program.kind, &blocks);
-        if ((reinterpret_cast<std::uintptr_t>(blocks) & (kGrain - 1)) == 0) return;
+        if ((reinterpret_cast<std::uintptr_t>(blocks) & (kGrain - 1)) == 0) break;
         blocks = nullptr;  // M2
       }
     });
+    if (blocks != nullptr && !add_pages(static_cast<const Block*>(blocks))) blocks = nullptr;
     Magazine magazine{static_cast<Block*>(blocks), 1};
     if (blocks == nullptr || !is_bounded()) [[likely]]
       return blocks == nullptr ? Magazine{} : magazine;
@@ -350,7 +433,7 @@ class Boehm final : public Collector, public Tracer {
       finalize_some();
       block = GC_generic_malloc(bytes, program.kind);
     });
-    if (block == nullptr) {
+    if (block == nullptr || !pages.add(block)) {
       if (is_bounded()) given_.fetch_sub(bytes, base::relaxed);
       return nullptr;
     }
@@ -403,6 +486,15 @@ class Boehm final : public Collector, public Tracer {
   static constexpr int kTries = 8;
   static constexpr std::size_t kLargest = std::numeric_limits<std::uint32_t>::max();  // block.h
 
+  // All of a chain lie in one page, mostly.
+  static bool add_pages(const Block* block) noexcept {
+    std::uintptr_t last = 0;
+    for (; block != nullptr; block = block->next) {
+      const auto page = reinterpret_cast<std::uintptr_t>(block) / Pages::kPage;
+      if (page != std::exchange(last, page) && !pages.add(block)) return false;
+    }
+    return true;
+  }
   bool is_bounded() const noexcept { return max_bytes_.load(base::relaxed) != std::numeric_limits<std::size_t>::max(); }
   // Counts what is handed out, if it fits: what was before, less what has been dropped since.
   bool reserve(std::size_t bytes) noexcept {
@@ -466,7 +558,7 @@ void start_collector() noexcept {
   GC_set_on_collection_event(&on_event);
   const unsigned mark = GC_new_proc(&mark_block);
   program.kind = static_cast<int>(GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(mark, 0), 0, 1));
-  GC_register_disclaim_proc(program.kind, &is_in_use, 1);  // M1
+  GC_register_disclaim_proc(program.kind, &is_in_use, 0);  // M1
 }
 
 const char* refusal_of_program() noexcept {
