@@ -334,6 +334,23 @@ TEST(BenchCli, EverySchedulerHasItsRowsSideBySide) {
   }
 }
 
+TEST(BenchCli, EveryHeapHasItsRowsSideBySide) {
+  const Ended list = run({"bench", "--list"});
+  const bool traced = list.out.find("boehm") != std::string::npos;
+  const Ended ended =
+      run(Words{"bench", "pingpong", "--heap", "all", "--csv", "--workers", "1", "--scale", "0.2", "--runs", "1"});
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  std::map<std::string, CsvRow> rows;
+  for (const CsvRow& row : csv(ended.out)) rows[row.at("heap")] = row;
+  ASSERT_EQ(rows.size(), traced ? 2u : 1u);
+  EXPECT_EQ(rows.at("owned").at("collections"), "0");
+  EXPECT_GT(number(rows.at("owned").at("heap_bytes")), 0);
+  if (!traced) return;
+  EXPECT_GT(number(rows.at("boehm").at("collections")), 0);
+  EXPECT_GT(number(rows.at("boehm").at("pause_max")), 0);
+  EXPECT_NE(ended.err.find("longest pause"), std::string::npos);
+}
+
 TEST(BenchCli, ATableGoesToStdoutWithoutCsv) {
   const Ended ended = run(std::vector<std::string>{"bench", "pingpong", "call", "--workers", "1"} + kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
