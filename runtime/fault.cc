@@ -68,7 +68,14 @@ EK_NOIPA Record& record() noexcept {
   return value;
 }
 
-struct sigaction previous_segv, previous_bus;
+// One of the two signals: who was there before; and whether we have been left in place, beneath a handler that came
+// later and may call ours: to install ours once more would make a circle.
+struct Handled {
+  int signal;
+  struct sigaction previous {};
+  bool is_beneath = false;
+};
+Handled handled[] = {{SIGSEGV}, {SIGBUS}};
 
 // --- whose text ------------------------------------------------------------------------------------------------------
 
@@ -298,7 +305,7 @@ void land(void* argument) {
 
 // To whom it belongs: the handler that was there before, else the system.
 void pass_on(int signal, siginfo_t* info, void* context) noexcept {
-  const struct sigaction& previous = signal == SIGBUS ? previous_bus : previous_segv;
+  const struct sigaction& previous = handled[signal == SIGBUS ? 1 : 0].previous;
   if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
   if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);
   // Of a fault the instruction is tried again, and ends the program; what somebody sent ends it here.
@@ -377,16 +384,22 @@ void install_fault_handlers() noexcept {
   ours.sa_sigaction = &on_fault;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;  // F6: the walk's fault must come here
   sigemptyset(&ours.sa_mask);
-  sigaction(SIGSEGV, &ours, &previous_segv);
-  sigaction(SIGBUS, &ours, &previous_bus);
+  for (Handled& of : handled) {
+    struct sigaction now {};
+    sigaction(of.signal, nullptr, &now);
+    const bool is_handler =
+        (now.sa_flags & SA_SIGINFO) != 0 || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN);
+    if (of.is_beneath && is_handler) continue;
+    sigaction(of.signal, &ours, &of.previous);
+  }
 }
 
 void remove_fault_handlers() noexcept {
-  for (const int signal : {SIGSEGV, SIGBUS}) {
+  for (Handled& of : handled) {
     struct sigaction now {};
-    sigaction(signal, nullptr, &now);
-    const bool is_ours = (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == &on_fault;
-    if (is_ours) sigaction(signal, signal == SIGBUS ? &previous_bus : &previous_segv, nullptr);
+    sigaction(of.signal, nullptr, &now);
+    of.is_beneath = (now.sa_flags & SA_SIGINFO) == 0 || now.sa_sigaction != &on_fault;
+    if (!of.is_beneath) sigaction(of.signal, &of.previous, nullptr);
   }
 }
 
