@@ -338,7 +338,7 @@ void describe(Line& line, Nanos ago, unsigned worker, Happening what, Pid proces
 
 // --- of all runtimes -------------------------------------------------------------------------------------------------
 
-// Who tells announces it (seq_cst) and then looks which runtimes there are; who ends takes itself out (seq_cst) and then
+// Who tells announces it (seq_cst) and then looks which runtimes there are; who ends takes itself out (seq_cst) and
 // waits until nobody tells [flights].
 std::atomic<const System*> systems[64];
 std::atomic<int> telling{0};

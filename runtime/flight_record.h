@@ -56,8 +56,8 @@ std::string to_text(const FlightRecord& record);
 /// As JSON (docs/tree.md).
 std::string to_json(const FlightRecord& record);
 
-/// Writes the last events of every worker of every runtime in this program to `fd`, as text: what happens by itself when
-/// it aborts. Any thread; may be called by a signal handler: it takes no lock and no memory.
+/// Writes the last events of every worker of every runtime in this program to `fd`, as text: what happens by itself
+/// when it aborts. Any thread; may be called by a signal handler: it takes no lock and no memory.
 void tell_all_flights(int fd) noexcept;
 
 struct System;

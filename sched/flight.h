@@ -1,14 +1,14 @@
-// Flight: the last events of one worker, in a ring of words that it overwrites as it goes; read by whoever wants to know
-// what happened just before, a crash handler among them. An event is one word, or one and those that go on with it; what
-// kinds there are beside the ring's own, and what they hold, is the business of the layer above (runtime/flight_word.h).
+// Flight: the last events of one worker, in a ring of words that it overwrites as it goes; read by whoever wants to
+// know what happened just before, a crash handler among them. An event is one word, or one and those that go on with
+// it; what kinds there are beside the ring's own, and what they hold, says the layer above (runtime/flight_word.h).
 //
 //   F1  Owner thread writes: the word (release), then the count of all written (release) [flight-word] [flight-count].
-//   F2  A reader takes the count (acquire), the words (acquire), and the count again: a word seen overwritten was stored
-//       after a count that this look then finds, so what may have been overwritten meanwhile is thrown away. Each word
+//   F2  A reader takes the count (acquire), the words (acquire), the count again: what was overwritten meanwhile was
+//       stored after a count that this look finds, so what may have been overwritten is thrown away. Each word
 //       is whole. One that is cut off from the word it goes on with is thrown away, too.
 //   F3  Time is too dear to be asked for at each event (20 ns): marks hold it, made at ticks, before a sleep and after
-//       it; the events between two marks lie between their times. The last mark is kept beside the ring, for when events
-//       have pushed all of them out.
+//       it; the events between two marks lie between their times. The last mark is kept beside the ring, for when
+//       events have pushed all of them out.
 //   F4  The stall of one event: a branch (off), or two loads and two stores. Nothing is allocated after open().
 #pragma once
 

@@ -1,8 +1,10 @@
-// The erlking executable: subcommands bench, demo and tree. Every misuse is one line on stderr and exit status 2.
+// The erlking executable: subcommands bench, demo, tree, memory and flight. Every misuse is one line on stderr and exit
+// status 2.
 #include "gc/gc.h"
 #include "io/io.h"
 #include "runtime/options.h"
 #include "sched/sched.h"
+#include "tools/ask.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/html.h"
 #include "tools/demo.h"
@@ -28,7 +30,8 @@ namespace {
 using namespace erlking;
 
 constexpr unsigned kMaxWorkers = 1024;  // a runtime's
-constexpr std::array<std::string_view, 3> kCommands = {"bench", "demo", "tree"};
+constexpr std::array<std::string_view, 5> kCommands = {"bench", "demo", "tree", "memory", "flight"};
+constexpr const char* kSocketHelp = "the socket that the program was told to make; none: ERLKING_INSPECT";
 
 // What the user got wrong.
 struct Misuse {
@@ -127,8 +130,7 @@ void add_bench(CLI::App& app, BenchArguments& given) {
 
 void add_tree(CLI::App& app, tools::TreeArguments& given) {
   CLI::App& tree = *app.add_subcommand("tree", "Shows the supervision tree of a running program");
-  tree.add_option("path", given.path, "the socket that the program was told to make; none: ERLKING_INSPECT")
-      ->option_text("PATH");
+  tree.add_option("path", given.path, kSocketHelp)->option_text("PATH");
   CLI::Option* const json = tree.add_flag("--json", given.json, "as JSON");
   tree.add_option("--svg", given.svg, "writes a picture there instead; needs Graphviz's dot")
       ->option_text("FILE")
@@ -142,6 +144,48 @@ void add_tree(CLI::App& app, tools::TreeArguments& given) {
   tree.footer(
       "The program must have been started with --ek-inspect=PATH, or ERLKING_INSPECT=PATH, or Options.inspect.\n"
       "Who does not answer in time is shown as such; the program goes on meanwhile.");
+}
+
+// What is asked at the same socket and printed as it comes.
+struct Asked {
+  std::string path;
+  bool json = false;
+  unsigned count;
+  unsigned timeout_ms = 1000;
+  CLI::App* command = nullptr;
+
+  int run(std::string_view word) const {
+    const std::string name = command->get_name();
+    if (path.empty()) return misuse(name + ": whose? Name the program's socket, or set ERLKING_INSPECT");
+    std::string line = fmt::format("{}{} {} {}", name, json ? " json" : "", word, count);
+    if (name == "memory") line += fmt::format(" timeout {}", timeout_ms);
+    return tools::print_answer({.command = name, .path = path, .line = line + '\n', .timeout_ms = timeout_ms});
+  }
+};
+
+void add_memory(CLI::App& app, Asked& given) {
+  given.command = app.add_subcommand("memory", "Shows for which processes of a running program the most bytes wait");
+  given.command->add_option("path", given.path, kSocketHelp)->option_text("PATH");
+  given.command->add_flag("--json", given.json, "as JSON");
+  given.command->add_option("--processes", given.count, "how many are shown, 1 to 1000; default 10")
+      ->option_text("N")
+      ->check(CLI::Range(1u, 1'000u));
+  given.command
+      ->add_option("--timeout", given.timeout_ms, "milliseconds the program may look for, 1 to 60000; default 1000")
+      ->option_text("MS")
+      ->check(CLI::Range(1u, 60'000u));
+}
+
+void add_flight(CLI::App& app, Asked& given) {
+  given.command = app.add_subcommand("flight", "Shows what the workers of a running program did last");
+  given.command->add_option("path", given.path, kSocketHelp)->option_text("PATH");
+  given.command->add_flag("--json", given.json, "as JSON");
+  given.command->add_option("--events", given.count, "how many are shown, 1 to 100000; default 100")
+      ->option_text("N")
+      ->check(CLI::Range(1u, 100'000u));
+  given.command->footer(
+      "The program must keep them: --ek-flight-recorder=on. Nobody is asked, so it answers when all workers are "
+      "stuck.");
 }
 
 void print_list() {
@@ -270,6 +314,9 @@ int run(int argc, char** argv) {
   tools::TreeArguments tree;
   tree.path = base->inspect;
   add_tree(app, tree);
+  Asked memory{.path = base->inspect, .count = 10}, flight{.path = base->inspect, .count = 100};
+  add_memory(app, memory);
+  add_flight(app, flight);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
@@ -282,6 +329,8 @@ int run(int argc, char** argv) {
     if (tree.path.empty()) return misuse("tree: whose? Name the program's socket, or set ERLKING_INSPECT");
     return tools::run_tree(tree);
   }
+  if (app.got_subcommand("memory")) return memory.run("processes");
+  if (app.got_subcommand("flight")) return flight.run("events");
   if (!app.got_subcommand("bench")) return tools::run_demo(*base, once);
   if (arguments.list) {
     print_list();

@@ -1,5 +1,7 @@
 #include "tools/tree.h"
 
+#include "tools/ask.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -16,9 +18,7 @@
 #include <string_view>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,60 +30,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kReplyMax = 256 << 20;
-constexpr int kGraceMs = 5000;      // beyond what the program was given, for its answer to arrive
 constexpr int kDrawingMs = 60'000;  // that dot may take
-
-struct Failure {
-  std::string what;
-};
-
-class Fd {
- public:
-  explicit Fd(int fd) noexcept : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
-// --- asking ----------------------------------------------------------------------------------------------------------
-
-std::string ask(const std::string& path, const std::string& question, int timeout_ms) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Failure{fmt::format("{}: too long for a socket's path", path)};
-  path.copy(address.sun_path, path.size());
-  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const timeval patience{timeout_ms / 1000 + 1, 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    if (errno == ECONNREFUSED) throw Failure{fmt::format("{}: the program that made it has ended", path)};
-    if (errno == ENOENT) throw Failure{fmt::format("{}: no such socket: is the program run with --ek-inspect?", path)};
-    throw Failure{fmt::format("{}: {}", path, std::strerror(errno))};
-  }
-  if (::send(fd.get(), question.data(), question.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(question.size())) {
-    throw Failure{fmt::format("{}: the program does not take the question", path)};
-  }
-  std::string reply;
-  char bytes[65536];
-  for (ssize_t n = 0; (n = ::recv(fd.get(), bytes, sizeof bytes, 0)) != 0;) {
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Failure{fmt::format("{}: {}", path, errno == EAGAIN ? "no answer" : std::strerror(errno))};
-    reply.append(bytes, static_cast<std::size_t>(n));
-    if (reply.size() > kReplyMax) throw Failure{fmt::format("{}: too long an answer", path)};
-  }
-  constexpr std::string_view kError = "error: ";
-  if (reply.empty()) throw Failure{fmt::format("{}: the program closed the connection without an answer", path)};
-  if (reply.starts_with(kError)) throw Failure{reply.substr(kError.size(), reply.find('\n') - kError.size())};
-  return reply;
-}
 
 std::size_t terminal_width() {
   winsize size{};
@@ -256,7 +203,7 @@ int run_tree(const TreeArguments& given) {
     const bool json = given.json || given.svg;
     const std::string question = fmt::format("tree {}children {} timeout {} width {}\n", json ? "json " : "",
                                              given.children, given.timeout_ms, terminal_width());
-    const std::string reply = ask(given.path, question, static_cast<int>(given.timeout_ms) + kGraceMs);
+    const std::string reply = ask(given.path, question, given.timeout_ms);
     if (given.svg) {
       write_svg(Drawing().draw(Json::parse(reply)), *given.svg);
     } else {

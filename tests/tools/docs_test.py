@@ -30,7 +30,7 @@ PART = re.compile(r'^<!-- (cpp|cpp top|ends: [^\n]*?)(?: -->|\n(.*?)^-->)$|^```(
 COMMAND = re.compile(r'(tools/\w+|erlking)(?:\s|$)')
 FLAG = re.compile(r'--[a-z][a-z-]*')
 LINK = re.compile(r'\]\(([^)\s]+)\)')
-SUBCOMMANDS = ('bench', 'demo', 'tree')
+SUBCOMMANDS = ('bench', 'demo', 'tree', 'memory', 'flight')
 
 HEAD = '''\
 #include <erlking/erlking.h>

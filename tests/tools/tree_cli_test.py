@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs a program that is a tree, and looks at it by `erlking tree`: as text, as JSON, as a picture; and misuse.
+"""Runs a program that is a tree, and looks at it by `erlking tree`: as text, as JSON, as a picture; by `erlking memory`
+and `erlking flight`; and misuse.
 
 usage: tree_cli_test.py ERLKING PROGRAM
 """
@@ -29,7 +30,8 @@ class TreeCli(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix='tree_cli_'))
         cls.socket = cls.folder / 'shop'
-        cls.program = subprocess.Popen([PROGRAM, f'--ek-inspect={cls.socket}', '30'], stdout=subprocess.PIPE, text=True)
+        cls.program = subprocess.Popen([PROGRAM, f'--ek-inspect={cls.socket}', '--ek-flight-recorder=on', '30'],
+                                       stdout=subprocess.PIPE, text=True)
         assert cls.program.stdout.readline() == 'up\n'
 
     @classmethod
@@ -67,6 +69,34 @@ class TreeCli(unittest.TestCase):
         self.assertEqual([each['state'] for each in staff['children']], ['running', 'running', 'undefined', 'running'])
         self.assertEqual((connections['children_total'], len(connections['children'])), (30, 30))
 
+    def test_memory(self):
+        ended = run('memory', self.socket, '--timeout', 20000)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ''))
+        lines = ended.stdout.splitlines()
+        self.assertRegex(lines[0], r'^\d+ processes; 9\d\d messages wait; heap for messages: ')
+        self.assertRegex(lines[1], r'^ +bytes +at most +messages +stack +pid +name +runs$')
+        self.assertRegex(lines[2], r'^ +\d+ KiB +- +900 +\d+ B +<[\d.]+> +deaf ')
+        ended = run('memory', '--json', '--processes', 1, '--timeout', 20000, ERLKING_INSPECT=str(self.socket))
+        holder, = json.loads(ended.stdout)['holders']
+        self.assertEqual((holder['name'], holder['mailbox_depth'], holder['answered']), ('deaf', 900, True))
+        self.assertGreater(holder['queued_bytes'], 900 * 32)
+
+    def test_flight(self):
+        ended = run('flight', self.socket, '--events', 4000)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ''))
+        self.assertRegex(ended.stdout.splitlines()[0], r'^\d+ events$')
+        self.assertRegex(ended.stdout, r'send .*<[\d.]+>.*Crash')
+        events = json.loads(run('flight', '--json', self.socket, '--events', 20).stdout)['events']
+        self.assertEqual(len(events), 20)
+        self.assertEqual([-event['ago_ns'] for event in events], sorted(-event['ago_ns'] for event in events))
+        off = self.folder / 'off'
+        with subprocess.Popen([PROGRAM, f'--ek-inspect={off}'], stdout=subprocess.PIPE) as without:
+            without.stdout.readline()
+            ended = run('flight', off)
+            without.terminate()
+        self.assertEqual((ended.returncode, ended.stdout), (1, ''))
+        self.assertIn('--ek-flight-recorder=on', ended.stderr)
+
     def test_svg(self):
         if shutil.which('dot') is None:
             self.skipTest('no Graphviz here')
@@ -95,14 +125,20 @@ class TreeCli(unittest.TestCase):
             killed.kill()
         for path, why in ((self.folder / 'none', 'no such socket'), (old, 'has ended'), (self.folder, ''),
                           ('x' * 200, 'too long')):
-            ended = run('tree', path)
-            self.assertEqual((ended.returncode, ended.stdout), (1, ''))
-            self.assertRegex(ended.stderr, rf'^erlking tree: .*{why}.*\n$')
+            for command in ('tree', 'memory', 'flight'):
+                ended = run(command, path)
+                self.assertEqual((ended.returncode, ended.stdout), (1, ''))
+                self.assertRegex(ended.stderr, rf'^erlking {command}: .*{why}.*\n$')
 
     def test_misuse_is_one_line_and_status_2(self):
         for arguments in ((), ('a', 'b'), ('--nonsense',), ('a', '--json', '--svg', 'f'), ('a', '--children', '-1'),
                           ('a', '--timeout', '0'), ('a', '--svg')):
             ended = run('tree', *arguments)
+            self.assertEqual((ended.returncode, ended.stdout), (2, ''), arguments)
+            self.assertRegex(ended.stderr, r'^erlking: .*\n$')
+        for arguments in (('memory',), ('memory', 'a', '--processes', '0'), ('memory', 'a', '--svg', 'f'), ('flight',),
+                          ('flight', 'a', '--events', '100001'), ('flight', 'a', 'b')):
+            ended = run(*arguments)
             self.assertEqual((ended.returncode, ended.stdout), (2, ''), arguments)
             self.assertRegex(ended.stderr, r'^erlking: .*\n$')
 
