@@ -231,8 +231,8 @@ void push_roots() noexcept {
 // M3. Async-signal-safe.
 void on_suspend(int signal, siginfo_t* info, void* context) {
   Thread* const thread = ek_gc_thread;
-  const std::byte here{};
-  const bool elsewhere = thread != nullptr && !within(&here, thread->low, thread->high);
+  const void* const here = __builtin_frame_address(0);
+  const bool elsewhere = thread != nullptr && !within(here, thread->low, thread->high);
   if (elsewhere) {
     stack_t alternate{};
     sigaltstack(nullptr, &alternate);
@@ -292,8 +292,8 @@ void find_stack(Thread& thread) noexcept {
 // Calls f on this thread's own stack (G4).
 template <class F>
 void on_own_stack(Thread& thread, F&& f) noexcept {
-  const std::byte here{};
-  if (thread.own_sp == nullptr || within(&here, thread.low, thread.high)) return f();
+  const void* const here = __builtin_frame_address(0);
+  if (thread.own_sp == nullptr || within(here, thread.low, thread.high)) return f();
   const auto sp = reinterpret_cast<std::uintptr_t>(thread.own_sp->load(std::memory_order_relaxed));
   call_on_stack(
       reinterpret_cast<void*>(sp & ~std::uintptr_t{15}), &thread.left_at,
@@ -585,8 +585,8 @@ const char* boehm_refusal() noexcept {
   if (GC_is_init_called() != 0) return "the program has started the Boehm collector before, in its own way";
   Thread& thread = this_thread();
   find_stack(thread);
-  const std::byte here{};
-  if (!within(&here, thread.low, thread.high)) return "its first runtime must be built on a thread, not in a process";
+  const void* const here = __builtin_frame_address(0);
+  if (!within(here, thread.low, thread.high)) return "its first runtime must be built on a thread, not in a process";
   return nullptr;
 }
 

@@ -5,6 +5,10 @@
 #include "runtime/report.h"
 #include "runtime/system.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
 namespace erlking::detail {
 
 namespace {
@@ -120,7 +124,11 @@ void drop_state(Process& process) noexcept {
   const Start& start = *process.start;
   void* const state = state_of(process);
   start.destroy(state);
-  if (start.state_bytes != 0) heap().free_state(std::exchange(process.closure, nullptr), start.state_bytes);
+  if (start.state_bytes != 0) {
+    heap().free_state(std::exchange(process.closure, nullptr), start.state_bytes);
+  } else {
+    std::fill_n(process.small_state, Process::kSmallState, std::byte{});  // a root (roots.cc)
+  }
 }
 
 }  // namespace erlking::detail
