@@ -220,7 +220,9 @@ void report(const Process* process, const Record& here, std::string_view why) no
   if (process != nullptr) {
     line << " in process ";
     line << *process;
-    line << " of " << process->start->name;
+    constexpr std::size_t kNameMost = 120;  // of a type
+    const std::string_view name = process->start->name;
+    line << " of " << name.substr(0, kNameMost) << (name.size() > kNameMost ? "..." : "");
     if (process->parent) {
       line << ", child of ";
       line << process->system->process(process->parent);

@@ -73,11 +73,13 @@ TEST_F(HoldersTest, WithMoreThanCanBeAskedTheDeepestAre) {
 
 TEST_F(HoldersTest, WhoDoesNotAnswerIsShownByItsDepth) {
   options.clock = ClockKind::real;
-  std::atomic<bool> over{false};
+  std::atomic<bool> begun{false}, over{false};
   run([&] {
     const Pid deaf = spawn({.name = "deaf"}, [&] {
+      begun = true;
       while (!over) std::this_thread::sleep_for(1ms);
     });
+    while (!begun) yield();
     for (int i = 0; i < 10; ++i) send(deaf, Text("x"));
     const Pid other = holder("other", 1, 100);
     const MemoryHolders found = memory_holders(1s);
@@ -94,7 +96,6 @@ TEST_F(HoldersTest, WhoDoesNotAnswerIsShownByItsDepth) {
 
 TEST_F(HoldersTest, AThreadAsksTheRuntime) {
   options.clock = ClockKind::real;
-  std::atomic<bool> sent{false};
   const Pid pid = *rt().spawn({.name = "sink"}, wait_forever);
   ASSERT_EQ(rt().send(pid, Text(10'000, 'x')), Delivery::queued);
   const auto found = rt().holders(10s);
