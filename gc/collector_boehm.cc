@@ -2,9 +2,9 @@
 // be reached. Messages live in blocks of a kind of their own; see roots.h for what is alive.
 //
 //   M1  A block in use disclaims its end: the collector asks each unmarked block of the kind before it takes it. And
-//       what it holds is a root: push_roots() finds all there are by the pages they lie in (Pages). So one is kept
-//       however its address is hidden, and a dropped one marks nothing: chains of them go at once. (libgc would mark
-//       from them itself, but forgets some when its mark stack overflows; roots it asks for again.)
+//       what it holds is a root: push_roots() finds all there are by the pages they lie in (Pages). So a message is
+//       kept however its address is hidden, and a dropped one marks nothing: chains of them go at once. (libgc would
+//       mark from such blocks itself, but forgets some when its mark stack overflows; roots it asks for again.)
 //   M2  libgc is told no interior pointers: then blocks of 64 bytes lie at multiples of 64. From stacks and registers
 //       it takes them all the same. But when it has had to collect or to grow, it gives a single block, of a size it
 //       likes better: that is dropped if it lies elsewhere, and then there are others.
@@ -559,8 +559,8 @@ void start_collector() noexcept {
   const unsigned mark = GC_new_proc(&mark_block);
   program.kind = static_cast<int>(GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(mark, 0), 0, 1));
   GC_register_disclaim_proc(program.kind, &is_in_use, 0);  // M1
-  // Gives the kind its lists of blocks to sweep, which GC_generic_malloc_many() does only once it finds no free page:
-  // until then libgc takes the kind for unused, keeps what it has swept in its free lists, and puts it there again.
+  // Gives the kind its lists of blocks to sweep, which GC_generic_malloc_many() would do only once it finds no free
+  // page: until then libgc takes the kind for unused, keeps what it has swept in its free lists, and puts it there again.
   static_cast<void>(GC_generic_malloc(kGrain, program.kind));
 }
 
