@@ -560,7 +560,8 @@ void start_collector() noexcept {
   program.kind = static_cast<int>(GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(mark, 0), 0, 1));
   GC_register_disclaim_proc(program.kind, &is_in_use, 0);  // M1
   // Gives the kind its lists of blocks to sweep, which GC_generic_malloc_many() would do only once it finds no free
-  // page: until then libgc takes the kind for unused, keeps what it has swept in its free lists, and puts it there again.
+  // page: until then libgc takes the kind for unused, keeps what it has swept in its free lists, and puts it there
+  // again.
   static_cast<void>(GC_generic_malloc(kGrain, program.kind));
 }
 
