@@ -165,8 +165,8 @@ TEST_P(CollectorConformanceTest, MemoryStaysBoundedWhileBlocksCrossThreads) {
   const HeapStats stats = heap->stats();
   EXPECT_EQ(stats.blocks_allocated, kBlocks);
   EXPECT_EQ(stats.blocks_freed, kBlocks);
-  // In flight, two magazines a thread, one in each direction: 1,024 + 4 × 128 and some, of 64 bytes. A heap that traces
-  // has what other tests needed, and lets some lie: a tenth of all that is sent without a sanitizer.
+  // In flight, two magazines a thread, one in each direction: 1,024 + 4 × 128 and some, of 64 bytes. A heap that
+  // traces has what other tests needed, and lets some lie: a tenth of all that is sent without a sanitizer.
   EXPECT_LE(stats.bytes_reserved, (traces() ? std::size_t{64} << 20 : std::size_t{512} * 1024));
   EXPECT_EQ(stats.collections > 0, traces());
 }
