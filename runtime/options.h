@@ -32,7 +32,7 @@ inline constexpr std::uint32_t kMaxTimers = 1'000'000'000;
 inline constexpr std::uint32_t kMaxReportsPerSecond = 1'000'000;
 
 /// The least and the most entries of a flight recorder.
-inline constexpr std::uint32_t kMinFlightRecorder = 64, kMaxFlightRecorder = 1 << 20;
+inline constexpr std::uint32_t kMinFlightRecorder = 64, kMaxFlightRecorder = 1 << 20;  ///< entries
 
 /// Everything a Runtime is built from.
 struct Options {

@@ -31,11 +31,11 @@ class Reason {
   static Reason segv(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
     return fault("segv", address, detail, backtrace);
   }
-  static Reason bus(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
+  static Reason bus(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {  ///< likewise
     return fault("bus", address, detail, backtrace);
   }
   static Reason stack_overflow(std::uintptr_t address, std::string_view detail, std::span<void* const> backtrace) {
-    return fault("stack_overflow", address, detail, backtrace);
+    return fault("stack_overflow", address, detail, backtrace);  ///< likewise
   }
 
   Reason(const Reason& other) noexcept : word_(other.word_) { retain(); }
