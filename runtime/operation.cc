@@ -35,10 +35,15 @@ void wakes(io::Operation& operation, Process& process) noexcept {
   operation.waiter = &process;
 }
 
-// For the flight recorder of the worker it is on.
-void note_io(const Process& process, FlightWord kind, const io::Operation& operation) noexcept {
+// For the flight recorder of the worker it is on. Before it is begun: from then on it is the driver's.
+void note_begin(const Process& process, const io::Operation& operation) noexcept {
   process.worker->flight().record(
-      flight_io_word(kind, static_cast<std::uint8_t>(operation.code), operation.fd, operation.result));
+      flight_io_word(FlightWord::io_begin, static_cast<std::uint8_t>(operation.code), operation.fd, 0));
+}
+// When it is over.
+void note_end(const Process& process, const io::Operation& operation) noexcept {
+  process.worker->flight().record(
+      flight_io_word(FlightWord::io_end, static_cast<std::uint8_t>(operation.code), operation.fd, operation.result));
 }
 
 // Sleeps until `over` holds or the bound has passed: whether it holds.
@@ -207,17 +212,17 @@ std::int32_t perform(io::Operation& operation, const Bound& bound) {
   process.budget -= kCost;
   wakes(operation, process);
   for (;;) {
+    note_begin(process, operation);
     if (!process.system->io.start(process, operation)) {
-      note_io(process, FlightWord::io_end, operation);
+      note_end(process, operation);
       return operation.result;
     }
-    note_io(process, FlightWord::io_begin, operation);
     bool in_time = false;
     {
       Started started(process, operation);
       in_time = started.wait(bound);
     }
-    note_io(process, FlightWord::io_end, operation);
+    note_end(process, operation);
     process.settle();
     const bool cut_short = operation.result == -ECANCELED || operation.result == -EINTR;
     if (!cut_short) return operation.result;
@@ -242,10 +247,10 @@ std::unique_ptr<io::Call> perform(std::unique_ptr<io::Call> call, const Bound& b
   process.checkpoint();
   if (process.exiting || (process.doomed && process.deferring == 0)) return nullptr;
   wakes(call->operation, process);
+  note_begin(process, call->operation);
   if (!process.system->io.start(process, call->operation)) {
     throw std::system_error(-call->operation.result, std::generic_category(), "no thread for a blocking call");
   }
-  note_io(process, FlightWord::io_begin, call->operation);
   bool in_time = false;
   {
     const Posted posted{*process.system->io.spare(), call};
