@@ -447,8 +447,9 @@ FlightRecord flight_record_of(const System& system, std::size_t most) {
         if (made) known->second = name_of_event(event, text);
         name = known->second;
       }
+      const Nanos at = std::min(event.at, now);  // what came while this looked is no later than it
       record.events.push_back(
-          {base::to_time_point(event.at), i, event.what, event.process, event.other, std::move(name), event.value});
+          {base::to_time_point(at), i, event.what, event.process, event.other, std::move(name), event.value});
     });
   }
   std::ranges::stable_sort(record.events, {}, &FlightEvent::at);
