@@ -88,21 +88,21 @@ class StealPolicy final : public Policy {
   Worker& home_of(Task& task) noexcept {
     if (task.pin != kNoWorker) return scheduler_.worker(task.pin);
     const std::uint16_t home = task.home.load(relaxed);
-    if (home != kNoWorker) return scheduler_.worker(home);
-    return scheduler_.worker(next_.fetch_add(1, relaxed) % scheduler_.size());  // relaxed: any spread will do
+    if (home < scheduler_.asked()) return scheduler_.worker(home);  // not a spare one, where it was born
+    return scheduler_.worker(next_.fetch_add(1, relaxed) % scheduler_.asked());  // relaxed: any spread will do
   }
 
   bool in_back_off(Nanos now) const noexcept { return now < back_off_until_.load(relaxed); }
 
   void wake_keeper(const Worker& besides) noexcept {
-    for (unsigned i = 0; i < scheduler_.size(); ++i) {
+    for (unsigned i = 0; i < scheduler_.asked(); ++i) {
       Worker& other = scheduler_.worker(i);
       if (&other != &besides && other.asleep() && other.wake()) return;
     }
   }
 
   bool others_active(const Worker& self) const noexcept {
-    for (unsigned i = 0; i < scheduler_.size(); ++i) {
+    for (unsigned i = 0; i < scheduler_.asked(); ++i) {
       const Worker& other = scheduler_.worker(i);
       if (&other != &self && !other.asleep()) return true;
     }
@@ -127,7 +127,7 @@ class StealPolicy final : public Policy {
 
 // One look at every other worker; steals where P2 says so.
 Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, bool& slow) noexcept {
-  const unsigned n = scheduler_.size();
+  const unsigned n = scheduler_.asked();
   const bool back_off = in_back_off(now);
   const bool trusted = trusted_.load(relaxed);  // relaxed: a heuristic
   slow = false;
@@ -211,8 +211,8 @@ Task* StealPolicy::found(Worker& worker, Task* task) noexcept {
 
 Task* StealPolicy::search(Worker& worker) noexcept {
   static thread_local std::vector<Sight> sights;  // this function is never left by a switch
-  sights.resize(scheduler_.size());
-  const bool alone = scheduler_.size() == 1;
+  sights.resize(scheduler_.asked());
+  const bool alone = scheduler_.asked() == 1;
   Nanos now = base::monotonic_now();
   judge_thefts(worker, now);
   if (worker.cross() != worker.notes.cross_seen && !alone) tick(worker, now);  // going idle: what had stealing brought?
@@ -283,7 +283,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
 }
 
 void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
-  if (scheduler_.size() == 1) return;
+  if (scheduler_.asked() == 1) return;
   Worker::PolicyNotes& notes = worker.notes;
   if (keeper_.load(relaxed) == kNoKeeper && now - notes.active_since > kActive) wake_keeper(worker);  // P5
   const Nanos elapsed = now - notes.governed_at;
@@ -294,8 +294,8 @@ void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
   if (elapsed > 100 * kGovern) return;  // it slept in between: says nothing
   Worker* other = nullptr;
   std::uint64_t dispatches = 0;
-  for (unsigned i = 1; i < scheduler_.size(); ++i) {
-    Worker& candidate = scheduler_.worker((worker.index() + i) % scheduler_.size());
+  for (unsigned i = 1; i < scheduler_.asked(); ++i) {
+    Worker& candidate = scheduler_.worker((worker.index() + i) % scheduler_.asked());
     dispatches += candidate.dispatches();
     if (other == nullptr && !candidate.asleep()) other = &candidate;
   }

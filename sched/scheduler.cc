@@ -62,7 +62,7 @@ std::vector<std::string_view> policy_names() {
 
 unsigned max_workers(const SchedulerOptions& options) noexcept {
   const BackEnd* const chosen = find(options.policy);
-  return chosen != nullptr && chosen->max_tasks != 0 ? chosen->max_tasks : asked_for(options);
+  return chosen != nullptr && chosen->max_tasks != 0 ? chosen->max_tasks : asked_for(options) + options.spares;
 }
 
 std::expected<std::unique_ptr<Scheduler>, std::string> Scheduler::make(const SchedulerOptions& options,
@@ -77,20 +77,28 @@ std::expected<std::unique_ptr<Scheduler>, std::string> Scheduler::make(const Sch
     return std::unexpected("workers must be 1 to " + std::to_string(kMaxWorkers) + " (0: one per usable CPU), not " +
                            std::to_string(options.workers));
   }
-  std::unique_ptr<Scheduler> scheduler(new Scheduler(asked_for(options), max_workers(options), make_worker));
+  if (options.spares > kMaxSpareWorkers) {
+    return std::unexpected("spare workers must be 0 to " + std::to_string(kMaxSpareWorkers) + ", not " +
+                           std::to_string(options.spares));
+  }
+  const unsigned spares = chosen->max_tasks == 0 ? options.spares : 0;
+  std::unique_ptr<Scheduler> scheduler(new Scheduler(asked_for(options), spares, max_workers(options), make_worker));
   if (options.affinity) scheduler->cpus_ = allowed_cpus();
   scheduler->policy_ = chosen->make(*scheduler);  // may ask capacity()
   EK_CHECK(scheduler->policy_->max_tasks() == chosen->max_tasks);
-  while (chosen->max_tasks == 0 && scheduler->size() < scheduler->asked()) scheduler->append_worker();
+  while (chosen->max_tasks == 0 && scheduler->size() < scheduler->asked() + spares) scheduler->append_worker();
   return scheduler;
 }
 
-Scheduler::Scheduler(unsigned asked, unsigned capacity, const MakeWorker& make_worker)
+Scheduler::Scheduler(unsigned asked, unsigned spares, unsigned capacity, const MakeWorker& make_worker)
     : asked_(asked),
+      spares_(spares),
       capacity_(capacity),
       make_worker_(make_worker),
       workers_(new std::unique_ptr<Worker>[capacity]),
-      threads_(new Thread[capacity]) {}
+      threads_(new Thread[capacity]),
+      seats_(new Seat[capacity]),
+      hand_over_(*this) {}
 
 Scheduler::~Scheduler() { stop(); }
 
@@ -111,12 +119,19 @@ Worker* Scheduler::add_worker() noexcept {
 }
 
 bool Scheduler::start() noexcept {
-  for (unsigned i = 0; i < size(); ++i) {
+  for (unsigned i = 0; i < size() - spares_; ++i) {
     if (start_thread(worker(i))) continue;
     stop();
     return false;
   }
-  return true;
+  if (hand_over_.start()) return true;
+  stop();
+  return false;
+}
+
+void Scheduler::start_spare() noexcept {
+  if (spares_begun_ == spares_) return;
+  if (start_thread(worker(asked_ + spares_begun_))) ++spares_begun_;
 }
 
 bool Scheduler::start_thread(Worker& worker) noexcept {
@@ -132,19 +147,27 @@ bool Scheduler::start_thread(Worker& worker) noexcept {
 
 void* Scheduler::thread_main(void* argument) {
   Worker& worker = *static_cast<Worker*>(argument);
-  const std::vector<int>& cpus = worker.scheduler_.cpus_;
-  if (!cpus.empty()) pin_thread(cpus[worker.index() % cpus.size()]);
-  char name[16];  // the longest a thread may have
-  std::snprintf(name, sizeof name, "ek-%u", static_cast<unsigned>(worker.index()));
-  pthread_setname_np(pthread_self(), name);
+  worker.scheduler_.dress_thread(worker);
   // To write where nobody reads any more is an error of that write, and does not end the program.
   sigset_t pipe;
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  sigset_t hand_over;  // whatever the program's threads block
+  sigemptyset(&hand_over);
+  sigaddset(&hand_over, SIGURG);
+  pthread_sigmask(SIG_UNBLOCK, &hand_over, nullptr);
   const AlternateStack for_signals;
-  worker.run();
+  worker.run(worker.scheduler_.seats_[worker.index()]);
   return nullptr;
+}
+
+void Scheduler::dress_thread(const Worker& worker) const noexcept {
+  if (!cpus_.empty()) pin_thread(cpus_[worker.index() % cpus_.size()]);
+  char name[16];  // the longest a thread may have
+  std::snprintf(name, sizeof name, worker.is_spare() ? "ek-spare-%u" : "ek-%u",
+                worker.is_spare() ? worker.index() - asked_ : worker.index());
+  pthread_setname_np(pthread_self(), name);
 }
 
 // Lets every thread come to its end and gives up its handle by `release`.
@@ -154,6 +177,7 @@ void Scheduler::end_threads(Release&& release) noexcept {
   if (policy_ != nullptr) policy_->wake_all();
   threads_mutex_.lock();  // who starts one now has done so, or will see stopping_
   threads_mutex_.unlock();
+  hand_over_.stop();
   for (unsigned i = 0; i < size(); ++i) {
     if (std::exchange(threads_[i].given, false)) release(threads_[i].handle);
   }

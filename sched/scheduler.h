@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "sched/hand_over.h"
 #include "sched/policy.h"
 #include "sched/worker.h"
 
@@ -24,6 +25,9 @@ namespace erlking::sched {
 struct SchedulerOptions {
   std::string_view policy = "steal";  ///< a name of policy_names()
   unsigned workers = 0;               ///< 1 to 1,024; 0: usable_cpus(); not for policies with Policy::max_tasks()
+  /// Beyond them, for threads that do not switch to go on with (hand_over.h), at most kMaxSpareWorkers; not for policies
+  /// with Policy::max_tasks()
+  unsigned spares = 0;
   bool affinity = false;              ///< bind worker k to the k-th CPU allowed, beginning anew after the last
 };
 
@@ -57,6 +61,16 @@ class Scheduler {
   unsigned capacity() const noexcept { return capacity_; }
   /// The workers asked for: a task may be pinned to those below.
   unsigned asked() const noexcept { return asked_; }
+  /// Workers from asked() on that are there for hand_over().
+  unsigned spares() const noexcept { return spares_; }
+  HandOver& hand_over() noexcept { return hand_over_; }
+  const HandOver& hand_over() const noexcept { return hand_over_; }
+  /// Of the thread that began as that worker's.
+  Seat& seat(unsigned index) noexcept { return seats_[index]; }
+  /// Gives the calling thread the name and the CPU of `worker`, whose it is now.
+  void dress_thread(const Worker& worker) const noexcept;
+  /// Gives the next of the spare workers that have none a thread, if there is one. The watcher.
+  void start_spare() noexcept;
 
   // --- for a policy with max_tasks() ---
 
@@ -73,7 +87,7 @@ class Scheduler {
   base::Nanos next_timer() const noexcept;
 
  private:
-  Scheduler(unsigned asked, unsigned capacity, const MakeWorker& make_worker);
+  Scheduler(unsigned asked, unsigned spares, unsigned capacity, const MakeWorker& make_worker);
   Worker& append_worker();
   static void* thread_main(void* worker);
   template <class Release>
@@ -86,13 +100,16 @@ class Scheduler {
 
   std::atomic<bool> stopping_{false};
   std::atomic<unsigned> size_{0};
-  const unsigned asked_, capacity_;
+  const unsigned asked_, spares_, capacity_;
+  unsigned spares_begun_ = 0;  // the watcher's
   const MakeWorker make_worker_;
   std::unique_ptr<Policy> policy_;
   const std::unique_ptr<std::unique_ptr<Worker>[]> workers_;  // capacity_ of them; set up to size_
   base::Mutex threads_mutex_;
   const std::unique_ptr<Thread[]> threads_;  // likewise; under threads_mutex_
+  const std::unique_ptr<Seat[]> seats_;      // likewise
   std::vector<int> cpus_;                    // to bind to; empty: none
+  HandOver hand_over_;
 };
 
 /// The schedulers there are, the default first.
@@ -103,6 +120,8 @@ unsigned max_workers(const SchedulerOptions& options) noexcept;
 /// Back ends (policy_*.cc): one function each, a row each in scheduler.cc.
 std::unique_ptr<Policy> make_steal_policy(Scheduler& scheduler);
 std::unique_ptr<Policy> make_threads_policy(Scheduler& scheduler);
+/// The most spare workers.
+inline constexpr unsigned kMaxSpareWorkers = 64;
 /// The most tasks `threads` runs at once.
 inline constexpr unsigned kMaxThreads = 2000;
 

@@ -4,12 +4,15 @@
 #include "base/mutex.h"
 #include "sched/context.h"
 #include "sched/fiber.h"
+#include "sched/hand_over.h"
 #include "sched/scheduler.h"
 
 #include <algorithm>
 #include <cxxabi.h>
 #include <new>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <pthread.h>
@@ -17,6 +20,8 @@
 
 extern "C" {
 __thread erlking::sched::Task* ek_current_task __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread erlking::sched::Worker* ek_thread_worker __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread unsigned char ek_touching __attribute__((tls_model("initial-exec"))) = 0;
 }
 
 namespace erlking::sched {
@@ -37,11 +42,15 @@ constexpr Nanos kTickAim = 20'000;
 Worker::Worker(Scheduler& scheduler, Policy& policy, const base::Clock& clock, std::uint16_t index,
                StackPool& stacks) noexcept
     : index_(index),
+      spare_(policy.max_tasks() == 0 && index >= scheduler.asked()),
       scheduler_(scheduler),
       policy_(policy),
       clock_(clock),
       wheel_(clock.now()),
-      stacks_(stacks, policy.max_tasks() != 0) {}
+      stacks_(stacks, policy.max_tasks() != 0) {
+  // H4: nothing is ever put into its queues, as somebody seems to be at them.
+  if (spare_) static_cast<void>(section_.try_claim());
+}
 
 // --- queues ----------------------------------------------------------------------------------------------------------
 
@@ -67,6 +76,8 @@ void Worker::push(Task& task) noexcept {
 }
 
 void Worker::enqueue(Task& task) noexcept {
+  if (spare_) [[unlikely]]  // H4
+    return policy_.submit(task);
   if (task.pin != kNoWorker) {
     if (task.pin != index_) return policy_.submit(task);
     task.link = nullptr;
@@ -130,6 +141,7 @@ void Worker::refill_from_overflow() noexcept {
 // A thief is at the private queues: only the ring and the pinned tasks are ours.
 Task* Worker::next_beside_thief() noexcept {
   Task* task = nullptr;
+  if (spare_) return nullptr;  // H4
   if (ring_.grab(&task, 1) == 1) return task;
   task = take_pinned();
   if (task != nullptr) return task;
@@ -277,6 +289,7 @@ void Worker::sleep(Nanos timeout) noexcept {
     if (flight_.is_on()) flight_.mark(FlightKind::wake, base::monotonic_now());
   }
   inbox_.awake();
+  scheduler_.hand_over().note_awake();
 }
 
 bool Worker::drain_inbox() noexcept {
@@ -296,7 +309,9 @@ void Worker::return_timer(TimerNode& node) noexcept {
   TimerNode* head = returned_.load(relaxed);  // relaxed: the CAS proves it
   do {
     node.extra = reinterpret_cast<std::uintptr_t>(head);
-  } while (!returned_.compare_exchange_weak(head, &node, release, relaxed));  // [returned]
+  } while (!returned_.compare_exchange_weak(head, &node, base::seq_cst, relaxed));  // [returned]
+  if (spare_) [[unlikely]]
+    wake();  // it waits to be rid of its timers
 }
 
 void Worker::drain_returned_timers() noexcept {
@@ -402,7 +417,7 @@ EK_NOIPA void Worker::retire(Task& self) noexcept {
   }
   san_before_switch(&fiber_, *fiber, &scheduler_sp_);
   switch_stack(&scheduler_sp_, sp, to);
-  san_after_switch(fiber_);
+  san_after_switch(thread_worker()->fiber_);  // the thread's, whose worker may be another now
 }
 
 // --- stackless tasks -------------------------------------------------------------------------------------------------
@@ -460,6 +475,7 @@ EK_NOIPA void Worker::run_loop(void* argument) noexcept {
   for (Task* task = worker->to_serve_;;) {
     task->stack_low = loop.stack.low;  // should it wait (Y1)
     task->fiber = loop.fiber;
+    end_touch();
     worker = &worker->serve(*task);
     Task* const next = --worker->until_tick_ > 0 ? worker->next() : nullptr;
     if (next != nullptr && next->stack_class == loop.stack_class && next->sp.load(acquire) == kStackless) [[likely]] {
@@ -494,7 +510,7 @@ EK_NOIPA void Worker::run_loop(void* argument) noexcept {
 
 // --- the thread ------------------------------------------------------------------------------------------------------
 
-void Worker::run() noexcept {
+void Worker::arrive() noexcept {
   exceptions_ = reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
 #if defined(__SANITIZE_THREAD__)
   fiber_.tsan = __tsan_get_current_fiber();
@@ -509,23 +525,71 @@ void Worker::run() noexcept {
   fiber_.bottom = low;
   fiber_.size = size;
 #endif
+  thread_id_.store(static_cast<pid_t>(::syscall(SYS_gettid)), relaxed);  // relaxed: hand_over.h H5
+  ek_thread_worker = this;
   thread_started();
+}
+
+void Worker::run(Seat& seat) noexcept {
+  arrive();
   ticked_at_ = base::monotonic_now();
   flight_.mark(FlightKind::wake, ticked_at_);
   for (;;) {
-    if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));                // L3
-    if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));  // Y3
-    Task* task = std::exchange(pending_, nullptr);
-    if (until_tick_ <= 0) tick();
-    if (task == nullptr) task = next();
-    if (task == nullptr) task = policy_.search(*this);
-    if (task == nullptr) break;
-    dispatch(*task);
+    Worker& now = *thread_worker();  // H3: not kept from turn to turn
+    if (!(now.spare_ ? now.attend(seat) : now.turn())) break;
   }
-  end_resting_loops();
-  drain_returned_timers();
-  thread_stopping();
+  Worker& last = *thread_worker();
+  last.end_resting_loops();
+  last.drain_returned_timers();
+  last.thread_stopping();
+  last.thread_id_.store(0, relaxed);
+  ek_thread_worker = nullptr;
+  last.stand_by();
+}
+
+// One task, or more as they switch to each other. False: the scheduler stops.
+[[gnu::always_inline]] inline bool Worker::turn() noexcept {
+  if (dead_ != nullptr) [[unlikely]]
+    reap(*std::exchange(dead_, nullptr));  // L3
+  if (dead_loop_ != nullptr) [[unlikely]]
+    end_loop(*std::exchange(dead_loop_, nullptr));  // Y3
+  Task* task = std::exchange(pending_, nullptr);
+  if (until_tick_ <= 0) tick();
+  if (task == nullptr) task = next();
+  if (task == nullptr) task = policy_.search(*this);
+  if (task == nullptr) return false;
+  dispatch(*task);
+  return true;
+}
+
+// What a spare worker does: rids itself of what a task has left here, and then offers its thread (H4).
+bool Worker::attend(Seat& seat) noexcept {
+  if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));
+  if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));
+  EK_DCHECK(pending_ == nullptr);
+  until_tick_ = 0;
+  const bool stops = scheduler_stopping();
+  const Nanos now = base::monotonic_now();
+  drain_inbox();
+  poll_if_active();
+  advance_timers(clock_.is_manual() ? clock_.now() : now);
+  if (stops) return false;
+  const bool idle = wheel_.empty() && (poller_ == nullptr || !poller_->is_active()) && inbox_.empty();
+  if (!idle) {
+    if (const Nanos timeout = time_to_timer(now); timeout > 0) sleep(timeout);
+    return true;
+  }
+  release_caches();
+  scheduler_.dress_thread(*this);
   stand_by();
+  Worker* const given = scheduler_.hand_over().offer(seat, *this);
+  if (given == nullptr) {
+    standing_by_.store(false, release);  // [standing-by]
+  } else {
+    given->arrive();
+    scheduler_.dress_thread(*given);
+  }
+  return true;
 }
 
 void Worker::end_resting_loops() noexcept {

@@ -32,14 +32,32 @@
 #include "sched/stack.h"
 #include "sched/task.h"
 #include "sched/timer_wheel.h"
+#include "sched/touch.h"
 
 #include <atomic>
 #include <cstdint>
+#include <sys/types.h>
 #include <utility>
 
 namespace erlking::sched {
 
 class Scheduler;
+class Worker;
+struct Seat;
+
+extern "C" {
+// The worker of this thread; null: none. Changes within a task only in a signal handler (hand_over.h).
+extern __thread erlking::sched::Worker* ek_thread_worker __attribute__((tls_model("initial-exec")));
+}
+/// The same; never merged with a load before a switch (C3).
+[[gnu::always_inline]] inline Worker* thread_worker() noexcept {
+  Worker* worker;
+  asm volatile(
+      "movq ek_thread_worker@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(worker));
+  return worker;
+}
 
 /// Counted by its worker, read by anyone: plain stores, so a reader may see a value a moment old.
 struct WorkerStats {
@@ -104,6 +122,8 @@ class alignas(base::kCacheLine) Worker {
   WorkerStats stats() const noexcept;
   /// When the wheel of a worker that sleeps wants to be advanced; kForever if never.
   base::Nanos next_timer() const noexcept { return next_timer_.load(base::acquire); }  // [next-timer]
+  /// Whether it is there to be handed to threads that do not switch (hand_over.h): it holds no tasks.
+  bool is_spare() const noexcept { return spare_; }
   /// Runnable tasks here, roughly.
   std::uint32_t load() const noexcept;
 
@@ -179,17 +199,27 @@ class alignas(base::kCacheLine) Worker {
   /// The thread is about to begin and has ended its loop.
   virtual void thread_started() noexcept {}
   virtual void thread_stopping() noexcept {}
+  /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
+  /// the worker's half done (hand_over.h H2).
+  virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }
+  /// There: the spare worker has got `task`, which is to leave it when it can.
+  virtual void took(Task&) noexcept {}
 
  private:
   friend class Scheduler;
+  friend class HandOver;
   using Queue = RunQueue<base::Real, Task, 256>;
   static constexpr std::uint32_t kStreak = 64;
   static constexpr std::int32_t kTickMax = 64;
 
-  void run() noexcept;       // the thread's body
-  void stand_by() noexcept;  // there is no thread, or not for long
+  void run(Seat& seat) noexcept;  // the thread's body
+  void arrive() noexcept;         // the calling thread is its thread now
+  bool turn() noexcept;
+  bool attend(Seat& seat) noexcept;
+  void stand_by() noexcept;       // there is no thread, or not for long
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
+  void suspend_touching(Task& self) noexcept;
   void begin(Task& task) noexcept;
   // Where to go on when that is not `next`'s own stack, seen with `sp`.
   struct Place {
@@ -244,6 +274,8 @@ class alignas(base::kCacheLine) Worker {
   std::uint64_t dispatches_idle_ = ~std::uint64_t{0};
   std::atomic<std::uint64_t> steals_{0}, sleeps_{0}, ticks_{0};
   const std::uint16_t index_;
+  const bool spare_;
+  std::atomic<pid_t> thread_id_{0};  // 0: none
   Scheduler& scheduler_;
   Policy& policy_;
   const base::Clock& clock_;
@@ -314,12 +346,19 @@ inline void Worker::begin(Task& task) noexcept {
   san_after_switch(self.fiber);
   if (!exceptions.empty()) [[unlikely]]
     *self.worker->exceptions_ = exceptions;
+  end_touch();
 }
 
 [[gnu::always_inline]] inline void Worker::suspend(Task& self) noexcept {
+  begin_touch();
+  self.worker->suspend_touching(self);
+}
+
+[[gnu::always_inline]] inline void Worker::suspend_touching(Task& self) noexcept {
   Task* const following = --until_tick_ > 0 ? next() : nullptr;
   if (following == &self) {  // X3
     self.note_taken();
+    end_touch();
     return;
   }
   leave(self, following);

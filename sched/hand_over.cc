@@ -1,0 +1,262 @@
+#include "sched/hand_over.h"
+
+#include "base/mutex.h"
+#include "sched/scheduler.h"
+
+#include <cerrno>
+#include <ctime>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+namespace erlking::sched {
+
+using base::acq_rel;
+using base::acquire;
+using base::kForever;
+using base::Nanos;
+using base::relaxed;
+using base::release;
+using base::seq_cst;
+
+namespace {
+
+constexpr int kSignal = SIGURG;
+constexpr Nanos kLook = 2'000'000, kAgain = 1'000'000, kAnswer = 1'000'000;
+constexpr unsigned kQuietLooks = 50;
+
+// The handler is the program's; counted, like the runtimes that use it.
+base::Mutex handler_mutex;
+unsigned handler_users = 0;
+struct sigaction handler_before {};
+
+// Nanoseconds of CPU that thread has had; -1: it cannot be said.
+std::int64_t cpu_of(pid_t thread) noexcept {
+  const auto clock = static_cast<clockid_t>((~static_cast<unsigned>(thread) << 3) | 6u);  // as pthread_getcpuclockid
+  timespec time{};
+  if (clock_gettime(clock, &time) != 0) return -1;
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+bool HandOver::start() noexcept {
+#if defined(__SANITIZE_THREAD__)
+  return true;  // it delays signals to where they are useless
+#endif
+  if (scheduler_.spares() == 0) return true;
+  sights_.resize(scheduler_.asked());
+  {
+    const base::MutexLock lock(handler_mutex);
+    if (handler_users++ == 0) {
+      struct sigaction ours {};
+      ours.sa_sigaction = &on_signal;
+      ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+      sigfillset(&ours.sa_mask);
+      sigdelset(&ours.sa_mask, SIGSEGV);
+      sigdelset(&ours.sa_mask, SIGBUS);
+      sigaction(kSignal, &ours, &handler_before);
+    }
+    installed_ = true;
+  }
+  return thread_.start("ek-watch", &watcher_main, this);
+}
+
+void HandOver::stop() noexcept {
+  if (!installed_) return;
+  stopping_.store(true, seq_cst);
+  asleep_.store(1, seq_cst);
+  wake();
+  thread_.join();
+  for (unsigned i = 0; i < scheduler_.size(); ++i) {
+    Seat& seat = scheduler_.seat(i);
+    std::uint32_t offered = Seat::kOffered;
+    if (seat.word.compare_exchange_strong(offered, Seat::kTaken, seq_cst)) base::futex_wake(seat.word);
+  }
+  installed_ = false;
+  const base::MutexLock lock(handler_mutex);
+  if (--handler_users != 0) return;
+  struct sigaction now {};
+  sigaction(kSignal, nullptr, &now);
+  if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == &on_signal) {
+    if ((handler_before.sa_flags & SA_SIGINFO) == 0 && handler_before.sa_handler == SIG_DFL) {
+      handler_before.sa_handler = SIG_IGN;  // which the default of this signal means; one may be under way
+    }
+    sigaction(kSignal, &handler_before, nullptr);
+  }
+}
+
+Worker* HandOver::offer(Seat& seat, Worker& spare) noexcept {
+  seat.worker = &spare;
+  seat.word.store(Seat::kOffered, seq_cst);  // [seat]
+  for (;;) {
+    std::uint32_t word = seat.word.load(acquire);  // [seat]
+    if (word == Seat::kGiven) break;
+    if (word == Seat::kTaken) return nullptr;  // by stop()
+    if (word == Seat::kOffered && scheduler_.stopping()) {
+      if (seat.word.compare_exchange_strong(word, Seat::kTaken, acq_rel)) return nullptr;
+      continue;
+    }
+    base::futex_wait(seat.word, word, kForever);
+  }
+  Worker* const given = seat.worker;
+  seat.word.store(Seat::kTaken, relaxed);  // relaxed: its thread's again
+  return given;
+}
+
+// --- the watcher -----------------------------------------------------------------------------------------------------
+
+void* HandOver::watcher_main(void* self) noexcept {
+  static_cast<HandOver*>(self)->watch();
+  return nullptr;
+}
+
+void HandOver::watch() noexcept {
+  unsigned quiet = 0;
+  while (!stopping_.load(seq_cst)) {
+    bool awake = false;
+    bool again = false;
+    for (unsigned i = 0; i < scheduler_.asked(); ++i) {
+      Worker& worker = scheduler_.worker(i);
+      Sight& sight = sights_[i];
+      const std::uint64_t dispatches = worker.dispatches();
+      const std::uint64_t sleeps = worker.sleeps();
+      const bool rests = worker.asleep() || worker.stands_by();
+      awake = awake || !rests;
+      if (rests || dispatches != sight.dispatches || sleeps != sight.sleeps) {
+        sight = {.dispatches = dispatches, .sleeps = sleeps, .cpu = cpu_of(worker.thread_id_.load(relaxed)), .looks = 0};
+        continue;
+      }
+      // A thread that waits in the kernel, or for a CPU, is not disturbed: some of its waits would end early.
+      const std::int64_t cpu = cpu_of(worker.thread_id_.load(relaxed));
+      if (cpu - sight.cpu < kAgain / 2) continue;
+      sight.cpu = cpu;
+      if (++sight.looks < 2) continue;
+      if (try_hand_over(worker)) {
+        sight = {};
+      } else {
+        again = true;
+      }
+    }
+    quiet = awake ? 0 : quiet + 1;
+    if (quiet < kQuietLooks) {
+      nap(again ? kAgain : kLook);
+      continue;
+    }
+    asleep_.store(1, seq_cst);  // [watcher-sleep] H6
+    for (unsigned i = 0; i < scheduler_.asked() && !awake; ++i) {
+      const Worker& worker = scheduler_.worker(i);
+      awake = !worker.asleep() && !worker.stands_by();
+    }
+    while (!awake && !stopping_.load(seq_cst) && asleep_.load(seq_cst) != 0) base::futex_wait(asleep_, 1, kForever);
+    asleep_.store(0, seq_cst);
+    quiet = 0;
+  }
+}
+
+void HandOver::nap(Nanos timeout) noexcept {
+  const timespec time{.tv_sec = 0, .tv_nsec = static_cast<long>(timeout)};
+  nanosleep(&time, nullptr);
+}
+
+void HandOver::wake() noexcept {
+  if (asleep_.exchange(0, seq_cst) != 0) base::futex_wake(asleep_);
+}
+
+// An offered seat, now ours; none: one more thread is started, if there can be one, for the next look.
+Seat* HandOver::reserve() noexcept {
+  for (unsigned i = 0; i < scheduler_.size(); ++i) {
+    Seat& seat = scheduler_.seat(i);
+    std::uint32_t offered = Seat::kOffered;
+    if (seat.word.load(relaxed) == Seat::kOffered &&
+        seat.word.compare_exchange_strong(offered, Seat::kReserved, acq_rel)) {  // [seat]
+      return &seat;
+    }
+  }
+  scheduler_.start_spare();
+  return nullptr;
+}
+
+bool HandOver::try_hand_over(Worker& worker) noexcept {
+  Seat* const seat = reserve();
+  if (seat == nullptr) return false;
+  from_ = &worker;
+  seat_ = seat;
+  request_.store(kAsked, release);  // [hand-over]
+  const pid_t thread = worker.thread_id_.load(relaxed);
+  std::uint32_t state = kAsked;
+  if (::syscall(SYS_tgkill, ::getpid(), thread, kSignal) == 0) base::futex_wait(request_, kAsked, kAnswer);
+  if (!request_.compare_exchange_strong(state, kNone, acq_rel)) {
+    while (state == kBusy) {  // the handler runs, and may have been interrupted
+      base::futex_wait(request_, kBusy, kAnswer);
+      state = request_.load(acquire);  // [hand-over]
+    }
+    request_.store(kNone, relaxed);  // relaxed: the watcher's again
+  }
+  if (state == kDone) {
+    count_.store(count_.load(relaxed) + 1, relaxed);
+    return true;
+  }
+  seat->word.store(Seat::kOffered, release);  // [seat]
+  if (scheduler_.stopping()) base::futex_wake(seat->word);
+  return false;
+}
+
+// --- the handler -----------------------------------------------------------------------------------------------------
+
+void HandOver::on_signal(int signal, siginfo_t* info, void* context) {
+  const int error = errno;
+  Worker* const worker = thread_worker();
+  if (worker != nullptr) {
+    HandOver& self = worker->scheduler().hand_over();
+    std::uint32_t asked = kAsked;
+    if (self.request_.compare_exchange_strong(asked, kBusy, acquire, relaxed)) {  // [hand-over]
+      const bool done = self.part(*worker, context);
+      self.request_.store(done ? kDone : kRefused, release);  // [hand-over]
+      base::futex_wake(self.request_);
+      errno = error;
+      return;
+    }
+    if (info->si_code == SI_TKILL) return;  // ours, late
+  }
+  const struct sigaction& before = handler_before;
+  if ((before.sa_flags & SA_SIGINFO) != 0) {
+    before.sa_sigaction(signal, info, context);
+  } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+    before.sa_handler(signal);
+  }
+  errno = error;
+}
+
+bool HandOver::part(Worker& from, void* context) noexcept {
+  Task* const task = current();
+  if (&from != from_ || task == nullptr || task->worker != &from || ek_touching != 0) return false;
+  if (task->pin != kNoWorker) return false;  // who is pinned to the same worker must not run beside it
+  const greg_t* const registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  if (!from.may_part(*task, static_cast<std::uintptr_t>(registers[REG_RIP]),
+                     static_cast<std::uintptr_t>(registers[REG_RSP]))) {
+    return false;
+  }
+  Seat& seat = *seat_;  // the watcher's fields: H5
+  Worker& spare = *seat.worker;
+  // H3
+  spare.scheduler_sp_.store(from.scheduler_sp_.load(relaxed), relaxed);
+  spare.fiber_ = from.fiber_;
+  spare.exceptions_ = from.exceptions_;
+  spare.thread_id_.store(from.thread_id_.load(relaxed), relaxed);
+  spare.until_tick_ = 0;
+  // Its idea of the time is what bounds count from until it looks at the clock.
+  spare.wheel_.advance(from.wheel_.now(), [](TimerNode&) { return Fired::done; });
+  spare.standing_by_.store(false, release);  // [standing-by]
+  from.thread_id_.store(0, relaxed);  // relaxed: until its thread arrives
+  task->worker = &spare;
+  ek_thread_worker = &spare;
+  spare.thread_started();
+  spare.took(*task);
+  seat.worker = &from;
+  seat.word.store(Seat::kGiven, release);  // [seat] H5: `from` is the other thread's now
+  base::futex_wake(seat.word);
+  return true;
+}
+
+}  // namespace erlking::sched
