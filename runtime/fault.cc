@@ -396,6 +396,8 @@ void install_fault_handlers() noexcept {
   }
 }
 
+bool is_user_text(std::uintptr_t at) noexcept { return text_at(at) == Text::user; }
+
 void remove_fault_handlers() noexcept {
   for (Handled& of : handled) {
     struct sigaction now {};

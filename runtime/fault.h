@@ -29,6 +29,7 @@
 #include "runtime/process.h"
 
 #include <atomic>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -70,6 +71,8 @@ namespace detail {
 /// those back, unless somebody has installed others since. While some runtime lives (process_wide.h).
 void install_fault_handlers() noexcept;
 void remove_fault_handlers() noexcept;
+/// Whether the instruction at `at` is user text (F2). For signal handlers, too.
+bool is_user_text(std::uintptr_t at) noexcept;
 /// Why no fault can be contained in this program (F2); empty: they can.
 std::string_view why_not_contained() noexcept;
 

@@ -45,6 +45,11 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
       ->envname("ERLKING_WORKERS")
       ->check(CLI::Range(0u, 1024u))
       ->capture_default_str();
+  app->add_option("--ek-spare-workers", options.spare_workers,
+                  "of steal, for processes that compute on for long, 0 to 64; 0: they stall their workers")
+      ->envname("ERLKING_SPARE_WORKERS")
+      ->check(CLI::Range(0u, kMaxSpareWorkers))
+      ->capture_default_str();
   app->add_flag("--ek-affinity", options.affinity, "bind each worker to a CPU")->envname("ERLKING_AFFINITY");
   app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4000000")
       ->envname("ERLKING_MAX_PROCESSES")

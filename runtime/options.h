@@ -22,6 +22,9 @@ enum class ClockKind : std::uint8_t {
 /// The most threads that can be allowed for blocking().
 inline constexpr unsigned kMaxSpareThreads = 1024;
 
+/// The most spare workers.
+inline constexpr unsigned kMaxSpareWorkers = 64;
+
 /// The highest bound on descriptors.
 inline constexpr std::uint32_t kMaxDescriptors = 1'000'000'000;
 
@@ -48,6 +51,9 @@ struct Options {
   /// more fails with IoFailure::limit. 0: each connection's own bounds alone
   std::uint64_t max_io_bytes = 0;
   unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
+  /// --ek-spare-workers, ERLKING_SPARE_WORKERS: of `steal`, for processes that compute on without a safe point to go on
+  /// with (docs/stalls.md), 0 to 64; 0: none, their workers stall
+  unsigned spare_workers = 4;
   bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers

@@ -1,6 +1,7 @@
 #include "runtime/process.h"
 
 #include "runtime/behaviour.h"
+#include "runtime/fault.h"
 #include "runtime/handler.h"
 #include "runtime/memory.h"
 #include "runtime/process_wide.h"
@@ -843,6 +844,17 @@ void Core::thread_stopping() noexcept {
   ek_thread_heap = nullptr;
   ek_thread_core = nullptr;
 }
+
+bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept {
+  const sched::Stack stack = task.stack();
+  const bool on_stack = task.stack_low != nullptr && rsp >= reinterpret_cast<std::uintptr_t>(stack.low) &&
+                        rsp < reinterpret_cast<std::uintptr_t>(stack.top);
+  return on_stack && ek_thread_heap == &heap && ek_thread_core == this &&  // else within another runtime's OutsideHeap
+         detail::is_user_text(rip) && detail::why_not_contained().empty();
+}
+
+// At its next safe point it goes back to a worker that others share, before it begins anything here.
+void Core::took(sched::Task& task) noexcept { static_cast<Process&>(task).budget = 0; }
 
 sched::Worker& Core::serve(sched::Task& task) noexcept { return detail::serve_handler(static_cast<Process&>(task)); }
 

@@ -39,7 +39,9 @@ System::System(Options given)
       clock(options.clock == ClockKind::manual ? base::Clock::Kind::manual : base::Clock::Kind::real),
       stacks({.max_bytes = options.max_stack_bytes}),
       table(options.max_processes,
-            (sched::max_workers({.policy = options.scheduler, .workers = options.workers}) + 1) *
+            (sched::max_workers(
+                 {.policy = options.scheduler, .workers = options.workers, .spares = options.spare_workers}) +
+             1) *
                 detail::SlotCache::kSize,
             static_cast<unsigned>(std::max(0, tag))) {
   if (tag < 0) {
@@ -52,6 +54,10 @@ System::System(Options given)
   }
   if (options.spare_threads < 1 || options.spare_threads > kMaxSpareThreads) {
     error = range_error("spare_threads", 1, kMaxSpareThreads, options.spare_threads);
+    return;
+  }
+  if (options.spare_workers > sched::kMaxSpareWorkers) {
+    error = range_error("spare_workers", 0, sched::kMaxSpareWorkers, options.spare_workers);
     return;
   }
   if (options.max_timers < 1 || options.max_timers > kMaxTimers) {
@@ -92,7 +98,10 @@ System::System(Options given)
   outside_heap = std::make_unique<gc::Local>(*collector);
   outside_slots = std::make_unique<detail::SlotCache>(table);
   auto made = sched::Scheduler::make(
-      {.policy = options.scheduler, .workers = options.workers, .affinity = options.affinity},
+      {.policy = options.scheduler,
+       .workers = options.workers,
+       .spares = options.spare_workers,
+       .affinity = options.affinity},
       [this](sched::Scheduler& owner, sched::Policy& policy, std::uint16_t index) -> std::unique_ptr<sched::Worker> {
         return std::make_unique<Core>(*this, owner, policy, index);
       });
@@ -465,9 +474,11 @@ FlightRecord Runtime::flight_record(std::size_t most) const { return detail::fli
 RuntimeStats Runtime::stats() const {
   RuntimeStats stats;
   const System& system = *system_;
-  stats.workers = system.scheduler->size();
+  const unsigned workers = system.scheduler->size();
+  stats.workers = workers - system.scheduler->spares();
+  stats.hand_overs = system.scheduler->hand_over().count();
   stats.spawned = system.outside_spawned.load(base::relaxed);  // relaxed: statistics
-  for (unsigned i = 0; i < stats.workers; ++i) {
+  for (unsigned i = 0; i < workers; ++i) {
     const Core& core = static_cast<const Core&>(system.scheduler->worker(i));
     stats.spawned += core.spawned.load(base::relaxed);
     stats.exited += core.exited.load(base::relaxed);

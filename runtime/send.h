@@ -83,10 +83,13 @@ template <class T, class... Args>
   constexpr std::size_t bytes = item_bytes<T>;
   constexpr unsigned cls = gc::size_class(bytes);
   void* block;
-  if constexpr (cls == gc::kLarge) {
-    block = heap().allocate_large(bytes);
-  } else {
-    block = heap().allocate(cls);
+  {
+    const sched::Touch touch;
+    if constexpr (cls == gc::kLarge) {
+      block = heap().allocate_large(bytes);
+    } else {
+      block = heap().allocate(cls);
+    }
   }
   if (block == nullptr) [[unlikely]]
     throw std::bad_alloc();
@@ -101,6 +104,7 @@ template <class T, class... Args>
     try {
       new (item->body<T>()) T(std::forward<Args>(args)...);
     } catch (...) {
+      const sched::Touch touch;
       heap().free_bytes(block, bytes);
       throw;
     }
@@ -126,6 +130,7 @@ void take_back(Item* item, T& value) {
     Item* item;
     ~Free() {
       std::destroy_at(item->body<T>());
+      const sched::Touch touch;
       heap().free_bytes(item, item->bytes);
     }
   } free{item};
@@ -146,6 +151,7 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
 
 /// Delivers from the running process `self`.
 [[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
+  const sched::Touch touch;
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
   worker.flight().record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));

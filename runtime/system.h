@@ -54,6 +54,8 @@ class Core final : public sched::Worker {
   void discard(sched::TimerNode& node) noexcept override;
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;
+  bool may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept override;
+  void took(sched::Task& task) noexcept override;
 
   static constexpr unsigned kIndexBits = 12;
   static_assert(sched::kMaxThreads <= 1u << kIndexBits);
