@@ -1,8 +1,11 @@
 // `uring`: operations go to the kernel's ring, all that have gathered by one call, and come back by another, or by
 // none. Descriptors must be blocking: a non-blocking one answers EAGAIN where it should wait.
 //
-//   G1  The ring is the thread's that made it (SINGLE_ISSUER, DEFER_TASKRUN): completions are made when this thread
-//       asks for them, never in the middle of a process. TASKRUN_FLAG says, without a call, whether there are any.
+//   G1  The ring is its worker's, which may go on with another thread (sched/hand_over.h): so neither SINGLE_ISSUER nor
+//       DEFER_TASKRUN, and no registered descriptor of the ring. A completion is made by the thread that began the
+//       operation as it enters the kernel, if only for a clock tick (COOP_TASKRUN): one that computes on is interrupted
+//       by none. TASKRUN_FLAG says, without a call, whether there are any. A thread that ends would cancel what it has
+//       begun: those of workers do not end before their rings.
 //   G2  A cancellation is put in line behind the operation it is for, and before all that start later: it meets no
 //       other at the same address. Its own completion says nothing; the operation's own is waited for (O2).
 //   G3  A poll of the eventfd is always armed while the thread sleeps here: wake() ends the sleep.
@@ -80,11 +83,10 @@ class UringDriver final : public Driver {
   // 0, or -errno.
   int set_up() noexcept {
     io_uring_params wanted{};
-    wanted.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                   IORING_SETUP_TASKRUN_FLAG;
+    wanted.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     wanted.cq_entries = kCompletions;
     int fault = io_uring_queue_init_params(kSubmissions, &ring_, &wanted);
-    if (fault == -EINVAL) {  // before Linux 6.1
+    if (fault == -EINVAL) {  // before Linux 5.19
       wanted = {};
       wanted.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
       wanted.cq_entries = kCompletions;
@@ -95,7 +97,6 @@ class UringDriver final : public Driver {
       io_uring_queue_exit(&ring_);
       return -ENOSYS;
     }
-    static_cast<void>(io_uring_register_ring_fd(&ring_));  // a few ns a call, where there is room for it
     ok_ = true;
     return 0;
   }
