@@ -396,6 +396,14 @@ void install_fault_handlers() noexcept {
   }
 }
 
+std::size_t interrupted_frames(void* context, std::span<void*> frames) noexcept {
+  Record& here = record();
+  walk(here, static_cast<Address>(static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]));
+  const std::size_t n = std::min(here.count, frames.size());
+  std::copy_n(here.frames, n, frames.begin());
+  return n;
+}
+
 bool is_user_text(std::uintptr_t at) noexcept { return text_at(at) == Text::user; }
 
 void remove_fault_handlers() noexcept {

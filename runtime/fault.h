@@ -29,7 +29,9 @@
 #include "runtime/process.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -71,6 +73,8 @@ namespace detail {
 /// those back, unless somebody has installed others since. While some runtime lives (process_wide.h).
 void install_fault_handlers() noexcept;
 void remove_fault_handlers() noexcept;
+/// In a signal handler, of `context`: the addresses of the interrupted frames, innermost first. How many.
+std::size_t interrupted_frames(void* context, std::span<void*> frames) noexcept;
 /// Whether the instruction at `at` is user text (F2). For signal handlers, too.
 bool is_user_text(std::uintptr_t at) noexcept;
 /// Why no fault can be contained in this program (F2); empty: they can.

@@ -14,7 +14,7 @@ namespace erlking {
 namespace {
 
 // The one list of flags: what parse() reads and help() shows.
-std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
+std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms, long long& stall_ms) {
   auto app = std::make_unique<CLI::App>("Erlking options");
   app->set_help_flag();
   app->add_option("--ek-scheduler", options.scheduler,
@@ -49,6 +49,11 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
                   "of steal, for processes that compute on for long, 0 to 64; 0: they stall their workers")
       ->envname("ERLKING_SPARE_WORKERS")
       ->check(CLI::Range(0u, kMaxSpareWorkers))
+      ->capture_default_str();
+  app->add_option("--ek-stall-report", stall_ms,
+                  "milliseconds a process may compute on before it is reported, 0 to 3600000; 0: never")
+      ->envname("ERLKING_STALL_REPORT")
+      ->check(CLI::Range(0ll, 3'600'000ll))
       ->capture_default_str();
   app->add_flag("--ek-affinity", options.affinity, "bind each worker to a CPU")->envname("ERLKING_AFFINITY");
   app->add_option("--ek-max-processes", options.max_processes, "processes alive at once, 1 to 4000000")
@@ -107,7 +112,8 @@ constexpr std::string_view kPrefix = "--ek-";
 std::expected<Options, std::string> Options::parse(int& argc, char** argv) {
   Options options;
   long long stop_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stop).count();
-  const auto app = flags(options, stop_ms);
+  long long stall_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stall_report).count();
+  const auto app = flags(options, stop_ms, stall_ms);
   std::vector<std::string> ours;
   std::vector<char*> theirs;
   for (int i = 0; i < argc; ++i) {
@@ -133,6 +139,7 @@ std::expected<Options, std::string> Options::parse(int& argc, char** argv) {
     return std::unexpected(std::string(e.what()));
   }
   options.stop = std::chrono::milliseconds(stop_ms);
+  options.stall_report = std::chrono::milliseconds(stall_ms);
   for (std::size_t i = 0; i < theirs.size(); ++i) argv[i] = theirs[i];
   argc = static_cast<int>(theirs.size());
   argv[argc] = nullptr;
@@ -149,7 +156,8 @@ Options Options::from(int& argc, char** argv) {
 std::string Options::help() {
   Options options;
   long long stop_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stop).count();
-  const auto app = flags(options, stop_ms);
+  long long stall_ms = std::chrono::duration_cast<std::chrono::milliseconds>(options.stall_report).count();
+  const auto app = flags(options, stop_ms, stall_ms);
   const CLI::Formatter format;
   const auto& shown = static_cast<const CLI::App&>(*app);
   return format.make_group("Options", false, shown.get_options());

@@ -854,7 +854,38 @@ bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) n
 }
 
 // At its next safe point it goes back to a worker that others share, before it begins anything here.
-void Core::took(sched::Task& task) noexcept { static_cast<Process&>(task).budget = 0; }
+void Core::took(sched::Task& task, Nanos since, void* context) noexcept {
+  Process& process = static_cast<Process&>(task);
+  process.budget = 0;
+  if (system_.options.stall_report.count() == 0) return;
+  stall_.pid = process.pid();
+  stall_.parent = process.parent;
+  stall_.start = process.start;
+  stall_.since = since;
+  stall_.count = detail::interrupted_frames(context, stall_.frames);
+  stall_.state.store(Stall::kBegun, base::release);  // [stall]
+}
+
+void Core::watched() noexcept {
+  std::uint32_t state = stall_.state.load(base::acquire);  // [stall]
+  if (state != Stall::kBegun) return;
+  const Nanos length = base::monotonic_now() - stall_.since;
+  if (length < system_.options.stall_report.count()) return;
+  if (!stall_.state.compare_exchange_strong(state, Stall::kTelling, base::acq_rel)) return;
+  stalls.store(stalls.load(relaxed) + 1, relaxed);  // relaxed: the watcher's, a statistic
+  detail::report_stall(system_, stall_.pid, stall_.parent, stall_.start->name, {stall_.frames, stall_.count}, length,
+                       false);
+  stall_.state.store(Stall::kTold, base::release);  // [stall]
+}
+
+void Core::left() noexcept {
+  std::uint32_t state = Stall::kBegun;
+  if (stall_.state.load(relaxed) == Stall::kNone || stall_.state.compare_exchange_strong(state, Stall::kNone)) return;
+  for (unsigned turns = 0; stall_.state.load(base::acquire) == Stall::kTelling; ++turns) base::pause_or_yield(turns);
+  detail::report_stall(system_, stall_.pid, stall_.parent, stall_.start->name, {}, base::monotonic_now() - stall_.since,
+                       true);
+  stall_.state.store(Stall::kNone, base::release);
+}
 
 sched::Worker& Core::serve(sched::Task& task) noexcept { return detail::serve_handler(static_cast<Process&>(task)); }
 

@@ -25,7 +25,9 @@ namespace {
 constexpr std::string_view kNames[] = {"normal",  "shutdown",     "kill",         "killed",   "noproc",
                                        "timeout", "system_limit", "noconnection", "terminate"};
 
-std::string frame_text(void* address) {
+}  // namespace
+
+std::string detail::frame_text(void* address) {
   Dl_info info{};
   // The return address lies behind the call: one back is inside the calling function.
   auto* const at = static_cast<char*>(address) - 1;
@@ -39,8 +41,6 @@ std::string frame_text(void* address) {
   return fmt::format("{}+{:#x}", status == 0 ? demangled.get() : info.dli_sname,
                      at - static_cast<char*>(info.dli_saddr));
 }
-
-}  // namespace
 
 Reason::Reason(std::string_view name, std::string_view detail) {
   if (detail.empty()) {
@@ -119,7 +119,7 @@ std::string Reason::to_string() const {
 
 std::vector<std::string> Reason::frames() const {
   std::vector<std::string> texts;
-  for (void* address : backtrace()) texts.push_back(frame_text(address));
+  for (void* address : backtrace()) texts.push_back(detail::frame_text(address));
   return texts;
 }
 

@@ -122,4 +122,9 @@ inline constexpr Reason noconnection{Reason::Code::noconnection};  ///< its node
 inline constexpr Reason terminate{Reason::Code::terminate};        ///< std::terminate: a throw nobody could catch
 }  // namespace reason
 
+namespace detail {
+/// A return address as text: function and offset.
+std::string frame_text(void* address);
+}  // namespace detail
+
 }  // namespace erlking

@@ -38,6 +38,12 @@ std::string who(const ReportedProcess& process) {
   return process.name.empty() ? to_string(process.pid) : to_string(process.pid) + ' ' + process.name;
 }
 
+std::string line_of(const std::vector<ReportedProcess>& ancestors) {
+  std::string line = "ancestors: ";
+  for (std::size_t i = 0; i < ancestors.size(); ++i) line += (i == 0 ? "" : ", ") + who(ancestors[i]);
+  return line;
+}
+
 std::string shown(const Described& object) {
   return object.text.empty() ? object.type : object.type + ": " + object.text;
 }
@@ -54,11 +60,7 @@ Text text_of(const CrashReport& crash) {
   if (crash.last_message) text.details.push_back("last message: " + shown(*crash.last_message));
   if (crash.state) text.details.push_back("state: " + shown(*crash.state));
   if (crash.mailbox_depth != 0) text.details.push_back(fmt::format("mailbox: {} messages", crash.mailbox_depth));
-  if (!crash.ancestors.empty()) {
-    std::string line = "ancestors: ";
-    for (std::size_t i = 0; i < crash.ancestors.size(); ++i) line += (i == 0 ? "" : ", ") + who(crash.ancestors[i]);
-    text.details.push_back(std::move(line));
-  }
+  if (!crash.ancestors.empty()) text.details.push_back(line_of(crash.ancestors));
   add_frames(text, crash.reason);
   return text;
 }
@@ -94,6 +96,16 @@ Text text_of(const MemoryReport& report) {
   return {fmt::format("{}{}: {} bytes in {} messages wait, {} may", who(report.process),
                       report.killed ? " is killed" : "", report.queued_bytes, report.mailbox_depth, report.max_memory),
           {}};
+}
+
+// <0.7.1> store computes on in serve: 12 ms so far
+Text text_of(const StallReport& stall) {
+  Text text;
+  text.line = fmt::format("{} {} in {}: {} ms{}", who(stall.process), stall.is_over ? "computed on" : "computes on",
+                          stall.entry, stall.length.count() / 1'000'000, stall.is_over ? "" : " so far");
+  for (const std::string& frame : stall.frames) text.details.push_back("at " + frame);
+  if (!stall.ancestors.empty()) text.details.push_back(line_of(stall.ancestors));
+  return text;
 }
 
 Text text_of(const LeftOut& left_out) {
@@ -167,6 +179,17 @@ void add_fields(Json& json, const MemoryReport& report) {
   json["killed"] = report.killed;
 }
 
+void add_fields(Json& json, const StallReport& stall) {
+  json["pid"] = json_of(stall.process.pid);
+  json["name"] = stall.process.name;
+  json["entry"] = stall.entry;
+  json["over"] = stall.is_over;
+  json["nanoseconds"] = stall.length.count();
+  json["frames"] = stall.frames;
+  json["ancestors"] = Json::array();
+  for (const ReportedProcess& ancestor : stall.ancestors) json["ancestors"].push_back(json_of(ancestor));
+}
+
 void add_fields(Json& json, const LeftOut& left_out) {
   json["of"] = to_string(left_out.kind);
   json["count"] = left_out.count;
@@ -182,10 +205,9 @@ std::optional<Pid> parent_if_alive(const System& system, Pid pid) {
   return process.mailbox.is_open(pid.id) ? std::optional(parent) : std::nullopt;
 }
 
-std::vector<ReportedProcess> ancestors_of(const Process& process) {
-  const System& system = *process.system;
+std::vector<ReportedProcess> ancestors_from(const System& system, Pid parent) {
   std::vector<ReportedProcess> ancestors;
-  for (Pid pid = process.parent; pid && ancestors.size() < kAncestors;) {
+  for (Pid pid = parent; pid && ancestors.size() < kAncestors;) {
     ancestors.push_back({pid, system.registry.name_of(pid)});
     pid = parent_if_alive(system, pid).value_or(Pid{});
   }
@@ -199,7 +221,7 @@ CrashReport crash_of(Process& process) {
   crash.entry = process.start->name;
   crash.reason = process.reason;
   crash.mailbox_depth = process.mailbox.size();
-  crash.ancestors = ancestors_of(process);
+  crash.ancestors = ancestors_from(*process.system, process.parent);
   if (process.start->behaves && !process.stateless) {
     detail::Behaviour& behaviour = detail::behaviour_of(process);
     if (const detail::Extras* const extras = behaviour.extras_if_any()) {
@@ -225,6 +247,8 @@ std::string_view to_string(ReportKind kind) noexcept {
       return "call_cycle";
     case ReportKind::memory:
       return "memory";
+    case ReportKind::stall:
+      return "stall";
   }
   return "unknown";
 }
@@ -370,6 +394,22 @@ void Reporter::write(ReportKind kind, const Report& report) {
   if (!output_->file) return base::log(level, part, text.line, text.details);
   output_->file->write(fmt::format("{} {} {}: {}", base::time_of_day(), base::to_string(level), part,
                                    base::to_lines(text.line, text.details)));
+}
+
+void report_stall(System& system, Pid pid, Pid parent, std::string_view entry, std::span<void* const> frames,
+                  base::Nanos length, bool is_over) noexcept {
+  system.reporter.report(ReportKind::stall, system.now(), [&] {
+    StallReport stall;
+    stall.process = {pid, system.registry.name_of(pid)};
+    stall.entry = entry;
+    stall.is_over = is_over;
+    stall.length = std::chrono::nanoseconds(length);
+    if (!is_over) {
+      for (void* const frame : frames) stall.frames.push_back(detail::frame_text(frame));
+    }
+    stall.ancestors = ancestors_from(system, parent);
+    return stall;
+  });
 }
 
 void report_crash(Process& process) noexcept {

@@ -21,6 +21,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +49,7 @@ enum class ReportKind : std::uint8_t {
   progress,    ///< a supervisor has started a child
   call_cycle,  ///< processes wait for each other in calls (Options::call_cycles)
   memory,      ///< more bytes wait for a process than it may have (SpawnOptions::max_memory)
+  stall,       ///< a process computes on (Options::stall_report)
 };
 /// Its name, as above: the part of the log, and `kind` in JSON.
 std::string_view to_string(ReportKind kind) noexcept;
@@ -128,6 +131,17 @@ struct MemoryReport {
   bool killed = false;              ///< it is killed for it
 };
 
+/// A process has computed on without a safe point for Options::stall_report, beside the worker it was on; and once more
+/// when it is over.
+struct StallReport {
+  ReportedProcess process;                 ///< who
+  std::string entry;                       ///< the type of its function or class
+  bool is_over = false;                    ///< it has come to a safe point, or its end
+  std::chrono::nanoseconds length{};       ///< so far
+  std::vector<std::string> frames;         ///< where it was when it was left behind, innermost first
+  std::vector<ReportedProcess> ancestors;  ///< parent first, as far as they are alive; at most 16
+};
+
 /// Reports there was no room for (RP3).
 struct LeftOut {
   ReportKind kind = ReportKind::crash;  ///< of these
@@ -135,7 +149,8 @@ struct LeftOut {
 };
 
 /// What a hook gets.
-using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, MemoryReport, LeftOut>;
+using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, MemoryReport, StallReport,
+                            LeftOut>;
 /// Takes reports in place of log and file: Options::report_hook. Called by whoever reports, on any thread and several
 /// at once, on a process's stack perhaps: it must be short and must not wait. If it throws, that report goes where it
 /// would without it.
@@ -227,8 +242,12 @@ class Reporter {
   struct Output;
   std::unique_ptr<Output> output_;
   std::uint32_t limit_ = 1;
-  std::array<ReportMeter, 5> meters_;  // one for each kind
+  std::array<ReportMeter, 6> meters_;  // one for each kind
 };
+
+/// Reports a process that computes on, or has. Any thread.
+void report_stall(System& system, Pid pid, Pid parent, std::string_view entry, std::span<void* const> frames,
+                  std::int64_t length, bool is_over) noexcept;
 
 /// A process comes to its end, and is as yet whole: reports it if it has crashed (RP1).
 void report_crash(Process& process) noexcept;

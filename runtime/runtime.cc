@@ -60,6 +60,10 @@ System::System(Options given)
     error = range_error("spare_workers", 0, sched::kMaxSpareWorkers, options.spare_workers);
     return;
   }
+  if (options.stall_report < Duration::zero() || options.stall_report > std::chrono::hours(1)) {
+    error = "stall_report must be 0 to one hour";
+    return;
+  }
   if (options.max_timers < 1 || options.max_timers > kMaxTimers) {
     error = range_error("max_timers", 1, kMaxTimers, options.max_timers);
     return;
@@ -482,6 +486,7 @@ RuntimeStats Runtime::stats() const {
     const Core& core = static_cast<const Core&>(system.scheduler->worker(i));
     stats.spawned += core.spawned.load(base::relaxed);
     stats.exited += core.exited.load(base::relaxed);
+    stats.stalls += core.stalls.load(base::relaxed);
     stats.faults += core.faults.load(base::relaxed);
     const sched::WorkerStats worker = core.stats();
     stats.dispatches += worker.dispatches;

@@ -42,6 +42,7 @@ struct RuntimeStats {
   std::uint64_t exited = 0;        ///< those of them that have ended
   std::uint64_t faults = 0;        ///< those ended by a fault that was contained
   std::uint64_t hand_overs = 0;    ///< times a process that computed on was left behind by its worker
+  std::uint64_t stalls = 0;        ///< those of them that lasted for Options.stall_report
   std::uint64_t dispatches = 0;    ///< times a worker switched to a process
   std::uint64_t steals = 0;        ///< processes a worker took from another
   std::uint64_t sleeps = 0;        ///< times a worker went to sleep

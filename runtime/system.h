@@ -41,6 +41,8 @@ class Core final : public sched::Worker {
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
   std::atomic<std::uint64_t> faults{0};              // contained here; as above
 
+  std::atomic<std::uint64_t> stalls{0};              // told of, a spare worker's; the watcher's
+
   System& system() const noexcept { return system_; }
   /// A reference nobody else gets.
   std::uint64_t next_ref() noexcept { return ++refs_ << kIndexBits | index(); }
@@ -55,13 +57,26 @@ class Core final : public sched::Worker {
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;
   bool may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept override;
-  void took(sched::Task& task) noexcept override;
+  void took(sched::Task& task, base::Nanos since, void* context) noexcept override;
+  void watched() noexcept override;
+  void left() noexcept override;
 
   static constexpr unsigned kIndexBits = 12;
   static_assert(sched::kMaxThreads <= 1u << kIndexBits);
 
   System& system_;
   std::uint64_t refs_ = 0;
+
+  // Of the process that computes on here, a spare worker: written in the handler, before kBegun.
+  struct Stall {
+    static constexpr std::uint32_t kNone = 0, kBegun = 1, kTelling = 2, kTold = 3;
+    std::atomic<std::uint32_t> state{kNone};
+    Pid pid, parent;
+    const Start* start = nullptr;
+    base::Nanos since = 0;
+    std::size_t count = 0;
+    void* frames[32];
+  } stall_;
 };
 
 struct System {

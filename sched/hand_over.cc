@@ -124,7 +124,11 @@ void HandOver::watch() noexcept {
       const bool rests = worker.asleep() || worker.stands_by();
       awake = awake || !rests;
       if (rests || dispatches != sight.dispatches || sleeps != sight.sleeps) {
-        sight = {.dispatches = dispatches, .sleeps = sleeps, .cpu = cpu_of(worker.thread_id_.load(relaxed)), .looks = 0};
+        sight = {.dispatches = dispatches,
+                 .sleeps = sleeps,
+                 .cpu = cpu_of(worker.thread_id_.load(relaxed)),
+                 .since = base::monotonic_now(),
+                 .looks = 0};
         continue;
       }
       // A thread that waits in the kernel, or for a CPU, is not disturbed: some of its waits would end early.
@@ -132,11 +136,17 @@ void HandOver::watch() noexcept {
       if (cpu - sight.cpu < kAgain / 2) continue;
       sight.cpu = cpu;
       if (++sight.looks < 2) continue;
-      if (try_hand_over(worker)) {
+      if (try_hand_over(worker, sight.since)) {
         sight = {};
       } else {
         again = true;
       }
+    }
+    for (unsigned i = scheduler_.asked(); i < scheduler_.size(); ++i) {
+      Worker& spare = scheduler_.worker(i);
+      if (spare.asleep() || spare.stands_by()) continue;
+      awake = true;
+      spare.watched();
     }
     quiet = awake ? 0 : quiet + 1;
     if (quiet < kQuietLooks) {
@@ -177,11 +187,12 @@ Seat* HandOver::reserve() noexcept {
   return nullptr;
 }
 
-bool HandOver::try_hand_over(Worker& worker) noexcept {
+bool HandOver::try_hand_over(Worker& worker, Nanos since) noexcept {
   Seat* const seat = reserve();
   if (seat == nullptr) return false;
   from_ = &worker;
   seat_ = seat;
+  since_ = since;
   request_.store(kAsked, release);  // [hand-over]
   const pid_t thread = worker.thread_id_.load(relaxed);
   std::uint32_t state = kAsked;
@@ -252,7 +263,7 @@ bool HandOver::part(Worker& from, void* context) noexcept {
   task->worker = &spare;
   ek_thread_worker = &spare;
   spare.thread_started();
-  spare.took(*task);
+  spare.took(*task, since_, context);
   seat.worker = &from;
   seat.word.store(Seat::kGiven, release);  // [seat] H5: `from` is the other thread's now
   base::futex_wake(seat.word);

@@ -75,15 +75,15 @@ class HandOver {
     std::uint64_t dispatches = ~std::uint64_t{0};
     std::uint64_t sleeps = 0;
     std::int64_t cpu = 0;  // its thread's time
-    unsigned looks = 0;    // since it dispatched
+    base::Nanos since = 0;  // it dispatched
+    unsigned looks = 0;     // since then
   };
   enum : std::uint32_t { kNone, kAsked, kBusy, kDone, kRefused };
 
   static void* watcher_main(void* self) noexcept;
   static void on_signal(int signal, siginfo_t* info, void* context);
   void watch() noexcept;
-  bool look() noexcept;
-  bool try_hand_over(Worker& worker) noexcept;
+  bool try_hand_over(Worker& worker, base::Nanos since) noexcept;
   Seat* reserve() noexcept;
   bool part(Worker& from, void* context) noexcept;
   void nap(base::Nanos timeout) noexcept;
@@ -100,6 +100,7 @@ class HandOver {
   std::atomic<std::uint32_t> request_{kNone};
   Worker* from_ = nullptr;
   Seat* seat_ = nullptr;
+  base::Nanos since_ = 0;
 };
 
 }  // namespace erlking::sched

@@ -567,6 +567,7 @@ bool Worker::attend(Seat& seat) noexcept {
   if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));
   if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));
   EK_DCHECK(pending_ == nullptr);
+  left();
   until_tick_ = 0;
   const bool stops = scheduler_stopping();
   const Nanos now = base::monotonic_now();

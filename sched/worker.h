@@ -202,8 +202,13 @@ class alignas(base::kCacheLine) Worker {
   /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
   /// the worker's half done (hand_over.h H2).
   virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }
-  /// There: the spare worker has got `task`, which is to leave it when it can.
-  virtual void took(Task&) noexcept {}
+  /// There: the spare worker has got `task`, which is to leave it when it can, and has not switched since `since` (real
+  /// time). `context`: the handler's.
+  virtual void took(Task&, base::Nanos /*since*/, void* /*context*/) noexcept {}
+  /// A spare worker's, while it has that task: the watcher, at each look.
+  virtual void watched() noexcept {}
+  /// The task has left it.
+  virtual void left() noexcept {}
 
  private:
   friend class Scheduler;
