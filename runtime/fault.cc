@@ -404,7 +404,77 @@ std::size_t interrupted_frames(void* context, std::span<void*> frames) noexcept 
   return n;
 }
 
-bool is_user_text(std::uintptr_t at) noexcept { return text_at(at) == Text::user; }
+namespace {
+
+// What the instruction before the return address `back` calls, if that is written into it; 0: it calls what a pointer
+// says, as the runtime calls code of the user's.
+Address called_directly(Address back) noexcept {
+  const auto* const end = reinterpret_cast<const unsigned char*>(back);
+  if (end[-5] == 0xe8) {  // call rel32
+    std::int32_t by;
+    std::memcpy(&by, end - 4, sizeof(by));
+    const Address at = back + static_cast<Address>(std::int64_t{by});
+    if (text_at(at) != Text::none) return at;  // else the byte is part of something longer
+  }
+  if (end[-6] == 0xff && end[-5] == 0x15) {  // call *offset(%rip): a slot of the linker's
+    std::int32_t by;
+    std::memcpy(&by, end - 4, sizeof(by));
+    Address at;
+    std::memcpy(&at, reinterpret_cast<const void*>(back + static_cast<Address>(std::int64_t{by})), sizeof(at));
+    if (text_at(at) != Text::none) return at;
+  }
+  return 0;
+}
+
+// From the interrupted frame up to the first that is the runtime's.
+struct Ascent {
+  static constexpr unsigned kMost = 1000;
+  Record& here;
+  unsigned frames = 0;
+  bool in_user_code = false;
+};
+
+_Unwind_Reason_Code ascend(_Unwind_Context* context, void* argument) {
+  Ascent& ascent = *static_cast<Ascent*>(argument);
+  Record& here = ascent.here;
+  int before_instruction = 0;
+  const Address at = _Unwind_GetIPInfo(context, &before_instruction);
+  if (!here.begun) {  // the handler's own frames come first
+    here.begun = before_instruction != 0 && at == here.from;
+    return _URC_NO_REASON;
+  }
+  if (at == 0 || ++ascent.frames == Ascent::kMost) return _URC_END_OF_STACK;
+  const Text text = text_at(at - 1);
+  if (before_instruction != 0 || text == Text::none) return _URC_END_OF_STACK;  // another handler's: let it end
+  if (text == Text::foreign) return _URC_NO_REASON;
+  const Address called = called_directly(at);
+  if (text == Text::runtime) {
+    ascent.in_user_code = called == 0;
+    return _URC_END_OF_STACK;
+  }
+  // The runtime's function that it called has left its place on the stack to what it called last.
+  return called != 0 && text_at(called) == Text::runtime ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+}  // namespace
+
+bool is_in_user_code(std::uintptr_t at) noexcept {
+  if (text_at(at) != Text::user) return false;
+  Record& here = record();
+  here.begun = false;
+  here.from = at;
+  Ascent ascent{here};
+  if (__builtin_setjmp(here.resume) != 0) {
+    record().walking = false;
+    return false;
+  }
+  here.walking = true;
+  asm volatile("" ::: "memory");
+  _Unwind_Backtrace(&ascend, &ascent);
+  asm volatile("" ::: "memory");
+  record().walking = false;
+  return ascent.in_user_code;
+}
 
 void remove_fault_handlers() noexcept {
   for (Handled& of : handled) {

@@ -75,8 +75,11 @@ void install_fault_handlers() noexcept;
 void remove_fault_handlers() noexcept;
 /// In a signal handler, of `context`: the addresses of the interrupted frames, innermost first. How many.
 std::size_t interrupted_frames(void* context, std::span<void*> frames) noexcept;
-/// Whether the instruction at `at` is user text (F2). For signal handlers, too.
-bool is_user_text(std::uintptr_t at) noexcept;
+/// In a signal handler that has interrupted the instruction at `at`: whether this is code of the user's, and not what
+/// the runtime has called for itself. For what is inline or a template in headers is user text (F2), whoever calls it;
+/// but the runtime calls code of the user's by pointers alone, and what is its own by name. So the call in the first
+/// frame of the runtime up the stack tells. False also where that cannot be seen.
+bool is_in_user_code(std::uintptr_t at) noexcept;
 /// Why no fault can be contained in this program (F2); empty: they can.
 std::string_view why_not_contained() noexcept;
 

@@ -1,5 +1,6 @@
 #include "runtime/memory.h"
 
+#include "runtime/fault.h"
 #include "runtime/report.h"
 #include "runtime/system.h"
 
@@ -83,6 +84,7 @@ Push push_metered(System& system, Process& target, Item* item, Pid to, MeterLock
     }
   }
   if (over) {
+    const Uncontained here;  // pushed, and nobody woken yet
     tell(system, to, *over, target.mailbox.size());
     if (over->over == OverMemory::kill) kill(system, to);
   }

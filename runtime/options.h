@@ -50,14 +50,14 @@ struct Options {
   /// --ek-max-io-bytes, ERLKING_MAX_IO_BYTES: of what connections have read ahead; at the bound a read that would need
   /// more fails with IoFailure::limit. 0: each connection's own bounds alone
   std::uint64_t max_io_bytes = 0;
-  unsigned workers = 0;   ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
+  unsigned workers = 0;  ///< --ek-workers, ERLKING_WORKERS: 1 to 1,024; 0: one per CPU; not for `threads`
   /// --ek-spare-workers, ERLKING_SPARE_WORKERS: of `steal`, for processes that compute on without a safe point to go on
   /// with (docs/stalls.md), 0 to 64; 0: none, their workers stall
   unsigned spare_workers = 4;
   /// --ek-stall-report (ms), ERLKING_STALL_REPORT: who has computed on for so long beside its worker is reported, 0 to one
   /// hour; 0: nobody
   Duration stall_report = std::chrono::milliseconds(10);
-  bool affinity = false;  ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
+  bool affinity = false;                    ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory

@@ -63,6 +63,7 @@ bool OsSignalHook::is_allowed(int number) noexcept {
     case SIGTRAP:
     case SIGSYS:
     case SIGABRT:
+    case SIGURG:  // sched/hand_over.h
       return false;
     default:
       return number >= 1 && number <= SIGRTMAX && (number < 32 || number >= SIGRTMIN);

@@ -850,13 +850,18 @@ bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) n
   const bool on_stack = task.stack_low != nullptr && rsp >= reinterpret_cast<std::uintptr_t>(stack.low) &&
                         rsp < reinterpret_cast<std::uintptr_t>(stack.top);
   return on_stack && ek_thread_heap == &heap && ek_thread_core == this &&  // else within another runtime's OutsideHeap
-         detail::is_user_text(rip) && detail::why_not_contained().empty();
+         !static_cast<const Process&>(task).uncontained && detail::why_not_contained().empty() &&
+         detail::is_in_user_code(rip);
 }
 
 // At its next safe point it goes back to a worker that others share, before it begins anything here.
 void Core::took(sched::Task& task, Nanos since, void* context) noexcept {
   Process& process = static_cast<Process&>(task);
   process.budget = 0;
+  if (flight().is_on()) {
+    flight().mark(sched::FlightKind::wake, base::monotonic_now());
+    process.note_running();
+  }
   if (system_.options.stall_report.count() == 0) return;
   stall_.pid = process.pid();
   stall_.parent = process.parent;

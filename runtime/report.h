@@ -149,8 +149,8 @@ struct LeftOut {
 };
 
 /// What a hook gets.
-using Report = std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, MemoryReport, StallReport,
-                            LeftOut>;
+using Report =
+    std::variant<CrashReport, SupervisorReport, ProgressReport, CallCycleReport, MemoryReport, StallReport, LeftOut>;
 /// Takes reports in place of log and file: Options::report_hook. Called by whoever reports, on any thread and several
 /// at once, on a process's stack perhaps: it must be short and must not wait. If it throws, that report goes where it
 /// would without it.

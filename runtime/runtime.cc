@@ -104,7 +104,7 @@ System::System(Options given)
   auto made = sched::Scheduler::make(
       {.policy = options.scheduler,
        .workers = options.workers,
-       .spares = options.spare_workers,
+       .spares = collector->tracer() == nullptr ? options.spare_workers : 0,  // it knows a worker by its thread
        .affinity = options.affinity},
       [this](sched::Scheduler& owner, sched::Policy& policy, std::uint16_t index) -> std::unique_ptr<sched::Worker> {
         return std::make_unique<Core>(*this, owner, policy, index);

@@ -41,7 +41,7 @@ class Core final : public sched::Worker {
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
   std::atomic<std::uint64_t> faults{0};              // contained here; as above
 
-  std::atomic<std::uint64_t> stalls{0};              // told of, a spare worker's; the watcher's
+  std::atomic<std::uint64_t> stalls{0};  // told of, a spare worker's; the watcher's
 
   System& system() const noexcept { return system_; }
   /// A reference nobody else gets.

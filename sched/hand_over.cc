@@ -22,7 +22,7 @@ using base::seq_cst;
 namespace {
 
 constexpr int kSignal = SIGURG;
-constexpr Nanos kLook = 2'000'000, kAgain = 1'000'000, kAnswer = 1'000'000;
+constexpr Nanos kLook = 2'000'000, kAgain = 1'000'000, kAnswer = 5'000'000;
 constexpr unsigned kQuietLooks = 50;
 
 // The handler is the program's; counted, like the runtimes that use it.
@@ -136,7 +136,7 @@ void HandOver::watch() noexcept {
       if (cpu - sight.cpu < kAgain / 2) continue;
       sight.cpu = cpu;
       if (++sight.looks < 2) continue;
-      if (try_hand_over(worker, sight.since)) {
+      if (try_hand_over(worker, sight)) {
         sight = {};
       } else {
         again = true;
@@ -187,12 +187,13 @@ Seat* HandOver::reserve() noexcept {
   return nullptr;
 }
 
-bool HandOver::try_hand_over(Worker& worker, Nanos since) noexcept {
+bool HandOver::try_hand_over(Worker& worker, const Sight& sight) noexcept {
   Seat* const seat = reserve();
   if (seat == nullptr) return false;
   from_ = &worker;
   seat_ = seat;
-  since_ = since;
+  since_ = sight.since;
+  dispatches_ = sight.dispatches;
   request_.store(kAsked, release);  // [hand-over]
   const pid_t thread = worker.thread_id_.load(relaxed);
   std::uint32_t state = kAsked;
@@ -242,7 +243,8 @@ void HandOver::on_signal(int signal, siginfo_t* info, void* context) {
 bool HandOver::part(Worker& from, void* context) noexcept {
   Task* const task = current();
   if (&from != from_ || task == nullptr || task->worker != &from || ek_touching != 0) return false;
-  if (task->pin != kNoWorker) return false;  // who is pinned to the same worker must not run beside it
+  if (from.dispatches() != dispatches_) return false;  // it has switched just now
+  if (task->pin != kNoWorker) return false;            // who is pinned to the same worker must not run beside it
   const greg_t* const registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
   if (!from.may_part(*task, static_cast<std::uintptr_t>(registers[REG_RIP]),
                      static_cast<std::uintptr_t>(registers[REG_RSP]))) {
@@ -259,7 +261,7 @@ bool HandOver::part(Worker& from, void* context) noexcept {
   // Its idea of the time is what bounds count from until it looks at the clock.
   spare.wheel_.advance(from.wheel_.now(), [](TimerNode&) { return Fired::done; });
   spare.standing_by_.store(false, release);  // [standing-by]
-  from.thread_id_.store(0, relaxed);  // relaxed: until its thread arrives
+  from.thread_id_.store(0, relaxed);         // relaxed: until its thread arrives
   task->worker = &spare;
   ek_thread_worker = &spare;
   spare.thread_started();

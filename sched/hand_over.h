@@ -4,11 +4,13 @@
 //
 //   H1  Nothing is claimed or guarded: the thread itself parts with its worker, in a handler of a signal (SIGURG) which
 //       the watcher sends it. What it owns nobody touches meanwhile.
-//   H2  It parts only at a point of user code: a task is current, on whose stack it is; the instruction lies in user
-//       text, not in that of the runtime, libc, libstdc++ or an allocator; no Touch lives (touch.h), which all code of
-//       headers is under that touches a worker, its heap or its driver. So whoever holds a reference to the worker is
-//       a frame of the runtime further up that has called user code, and looks anew when that returns (task.worker,
-//       thread_worker(), heap()): as after any code of the user's, which may wait and go on elsewhere.
+//   H2  It parts only at a point of user code: a task is current, on whose stack it is, and has been since the watcher
+//       looked; the instruction is the user's, not that of libc, libstdc++, an allocator or the runtime, nor of anything
+//       that the runtime has called for itself (Worker::may_part()); no Touch lives (touch.h), which all code that is
+//       inlined into a process's own is under while it touches a worker, its heap or its driver. So whoever holds a
+//       reference to the worker is a frame of the runtime further up that has called user code, and looks anew when that
+//       returns (task.worker, thread_worker(), heap()): as after any code of the user's, which may wait and go on
+//       elsewhere. An exception is the flight recorder, which loses the order of events it is about to note there.
 //   H3  Then the task's worker and the thread's are the spare one. It gets what describes the thread and its stack:
 //       scheduler_sp_, fiber_, exceptions_, the thread's id. When the task leaves the thread it lands in its run loop,
 //       which looks at thread_worker() at each turn.
@@ -30,8 +32,8 @@
 #include "sched/thread.h"
 
 #include <atomic>
-#include <cstdint>
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -74,7 +76,7 @@ class HandOver {
   struct Sight {
     std::uint64_t dispatches = ~std::uint64_t{0};
     std::uint64_t sleeps = 0;
-    std::int64_t cpu = 0;  // its thread's time
+    std::int64_t cpu = 0;   // its thread's time
     base::Nanos since = 0;  // it dispatched
     unsigned looks = 0;     // since then
   };
@@ -83,7 +85,7 @@ class HandOver {
   static void* watcher_main(void* self) noexcept;
   static void on_signal(int signal, siginfo_t* info, void* context);
   void watch() noexcept;
-  bool try_hand_over(Worker& worker, base::Nanos since) noexcept;
+  bool try_hand_over(Worker& worker, const Sight& sight) noexcept;
   Seat* reserve() noexcept;
   bool part(Worker& from, void* context) noexcept;
   void nap(base::Nanos timeout) noexcept;
@@ -101,6 +103,7 @@ class HandOver {
   Worker* from_ = nullptr;
   Seat* seat_ = nullptr;
   base::Nanos since_ = 0;
+  std::uint64_t dispatches_ = 0;
 };
 
 }  // namespace erlking::sched

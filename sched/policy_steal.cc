@@ -88,7 +88,7 @@ class StealPolicy final : public Policy {
   Worker& home_of(Task& task) noexcept {
     if (task.pin != kNoWorker) return scheduler_.worker(task.pin);
     const std::uint16_t home = task.home.load(relaxed);
-    if (home < scheduler_.asked()) return scheduler_.worker(home);  // not a spare one, where it was born
+    if (home < scheduler_.asked()) return scheduler_.worker(home);               // not a spare one, where it was born
     return scheduler_.worker(next_.fetch_add(1, relaxed) % scheduler_.asked());  // relaxed: any spread will do
   }
 

@@ -28,7 +28,7 @@ struct SchedulerOptions {
   /// Beyond them, for threads that do not switch to go on with (hand_over.h), at most kMaxSpareWorkers; not for policies
   /// with Policy::max_tasks()
   unsigned spares = 0;
-  bool affinity = false;              ///< bind worker k to the k-th CPU allowed, beginning anew after the last
+  bool affinity = false;  ///< bind worker k to the k-th CPU allowed, beginning anew after the last
 };
 
 class Scheduler {

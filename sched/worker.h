@@ -221,7 +221,7 @@ class alignas(base::kCacheLine) Worker {
   void arrive() noexcept;         // the calling thread is its thread now
   bool turn() noexcept;
   bool attend(Seat& seat) noexcept;
-  void stand_by() noexcept;       // there is no thread, or not for long
+  void stand_by() noexcept;  // there is no thread, or not for long
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
   void suspend_touching(Task& self) noexcept;
@@ -363,6 +363,7 @@ inline void Worker::begin(Task& task) noexcept {
   Task* const following = --until_tick_ > 0 ? next() : nullptr;
   if (following == &self) {  // X3
     self.note_taken();
+    dispatches_.store(dispatches_.load(base::relaxed) + 1, base::relaxed);  // relaxed: as in begin(); hand_over.h H2
     end_touch();
     return;
   }

@@ -97,7 +97,7 @@ TEST_P(SignalsTest, WhatWasBeforeIsThereAgainAfterTheLast) {
 
 TEST_P(SignalsTest, ThoseThatCannotBeHadAreRefused) {
   run([] {
-    for (const int number : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, 0, -1, 32, 65, 1000}) {
+    for (const int number : {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGURG, 0, -1, 32, 65, 1000}) {
       EXPECT_EQ(failure_of(signals::subscribe({number})), IoFailure::invalid) << number;
       EXPECT_EQ(failure_of(signals::subscribe({SIGUSR1, number})), IoFailure::invalid) << number;
     }
