@@ -54,7 +54,7 @@ struct Options {
   /// --ek-spare-workers, ERLKING_SPARE_WORKERS: of `steal`, for processes that compute on without a safe point to go on
   /// with (docs/stalls.md), 0 to 64; 0: none, their workers stall
   unsigned spare_workers = 4;
-  /// --ek-stall-report (ms), ERLKING_STALL_REPORT: who has computed on for so long beside its worker is reported, 0 to one
+  /// --ek-stall-report (ms), ERLKING_STALL_REPORT: who has computed on so long beside its worker is reported, 0 to one
   /// hour; 0: nobody
   Duration stall_report = std::chrono::milliseconds(10);
   bool affinity = false;                    ///< --ek-affinity, ERLKING_AFFINITY: bind each worker to a CPU

@@ -16,6 +16,7 @@ constexpr std::size_t kAncestors = 16;
 constexpr base::Nanos kSecond = 1'000'000'000;
 
 constexpr base::Level level_of(ReportKind kind) noexcept {
+  if (kind == ReportKind::stall) return base::Level::warning;
   return kind == ReportKind::progress ? base::Level::debug : base::Level::error;
 }
 

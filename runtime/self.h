@@ -81,7 +81,7 @@ struct ProcessInfo {
   std::uint32_t refused = 0;        ///< sends refused for want of room, modulo 2^32
   std::uint64_t reductions = 0;     ///< times it used a budget of 2,000 operations up
   bool trap_exit = false;           ///< whether exits become messages
-  int worker = -1;                  ///< the one that ran it last
+  int worker = -1;                  ///< the one that ran it last; from RuntimeStats::workers on: a spare one
   int pinned_to = -1;               ///< -1: it may run anywhere
   std::size_t stack_bytes = 0;      ///< usable; 0: a handler that has none just now
   /// Of these, how many have been in use, by whoever used this stack: an upper bound, to tune sizes by.

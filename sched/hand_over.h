@@ -1,15 +1,15 @@
-// HandOver: what keeps a process that computes on (a hog) from stalling the others of its worker. A watcher looks at the
-// workers every 2 ms; of one that has not switched since the look before, the thread goes on with the process under
-// another, spare worker, and a spare thread goes on with the worker: queues, inbox, timers, input and output as they are.
+// HandOver: what keeps a process that computes on (a hog) from stalling the others of its worker. A watcher looks at
+// the workers every 2 ms; of one that has not switched since the look before, the thread goes on with the process under
+// another, spare worker, and a spare thread goes on with the worker: queues, inbox, timers, I/O as they are.
 //
 //   H1  Nothing is claimed or guarded: the thread itself parts with its worker, in a handler of a signal (SIGURG) which
 //       the watcher sends it. What it owns nobody touches meanwhile.
 //   H2  It parts only at a point of user code: a task is current, on whose stack it is, and has been since the watcher
-//       looked; the instruction is the user's, not that of libc, libstdc++, an allocator or the runtime, nor of anything
-//       that the runtime has called for itself (Worker::may_part()); no Touch lives (touch.h), which all code that is
+//       looked; the instruction is the user's, not that of libc, libstdc++, an allocator or the runtime, nor of what
+//       the runtime has called for itself (Worker::may_part()); no Touch lives (touch.h), which all code that is
 //       inlined into a process's own is under while it touches a worker, its heap or its driver. So whoever holds a
-//       reference to the worker is a frame of the runtime further up that has called user code, and looks anew when that
-//       returns (task.worker, thread_worker(), heap()): as after any code of the user's, which may wait and go on
+//       reference to the worker is a frame of the runtime further up that has called user code, and looks anew when
+//       that returns (task.worker, thread_worker(), heap()): as after any code of the user's, which may wait and go on
 //       elsewhere. An exception is the flight recorder, which loses the order of events it is about to note there.
 //   H3  Then the task's worker and the thread's are the spare one. It gets what describes the thread and its stack:
 //       scheduler_sp_, fiber_, exceptions_, the thread's id. When the task leaves the thread it lands in its run loop,
@@ -23,7 +23,7 @@
 //       and the watcher alone starts an exchange, one at a time, so a thread's id it has read is the right one.
 //   H6  The watcher sleeps once all workers have slept for 100 ms; who ends a sleep wakes it. It says it sleeps, then
 //       looks at the workers; they say they are awake, then look at it (seq_cst) [watcher-sleep].
-// A spare thread does not end before the scheduler does: the kernel cancels operations of a thread that ends, and it may
+// A spare thread does not end before the scheduler does: the kernel cancels operations of a thread that ends, and it
 // have begun some of a worker it was before.
 #pragma once
 

@@ -25,7 +25,7 @@ namespace erlking::sched {
 struct SchedulerOptions {
   std::string_view policy = "steal";  ///< a name of policy_names()
   unsigned workers = 0;               ///< 1 to 1,024; 0: usable_cpus(); not for policies with Policy::max_tasks()
-  /// Beyond them, for threads that do not switch to go on with (hand_over.h), at most kMaxSpareWorkers; not for policies
+  /// Beyond them, for threads that do not switch (hand_over.h), at most kMaxSpareWorkers; not for policies
   /// with Policy::max_tasks()
   unsigned spares = 0;
   bool affinity = false;  ///< bind worker k to the k-th CPU allowed, beginning anew after the last

@@ -48,6 +48,8 @@ const std::vector<std::string> kWorkloads = {"latency",
                                              "compute-5us",
                                              "compute-100us",
                                              "behind",
+                                             "sleepers",
+                                             "hogs",
                                              "timers",
                                              "timer-accuracy",
                                              "timer-accuracy-spread",
@@ -64,7 +66,8 @@ const std::vector<std::string> kWorkloads = {"latency",
 // Measured only if named, and once.
 const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers", "idle-connections"};
 // Nothing to measure with one worker.
-const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart", "behind"};
+const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart",
+                                        "behind",  "sleepers",       "hogs"};
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
 
 using Words = std::vector<std::string>;
@@ -238,12 +241,15 @@ TEST(BenchCli, LatencyHasFourFiguresForEachRateAndMode) {
 }
 
 TEST(BenchCli, WhatIsLateHasFourFigures) {
-  const Ended ended = run(Words{"bench", "behind", "timer-accuracy", "--csv", "--workers", "2"} + kSmall);
+  const Ended ended =
+      run(Words{"bench", "behind", "sleepers", "hogs", "timer-accuracy", "--csv", "--workers", "2"} + kSmall);
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::map<std::string, std::set<std::string>> metrics;
   for (const CsvRow& row : csv(ended.out)) metrics[row.at("workload")].insert(row.at("metric"));
   const std::set<std::string> late = {"p50", "p99", "p99.9", "max"};
   EXPECT_EQ(metrics["behind"], late);
+  EXPECT_EQ(metrics["sleepers"], late);
+  EXPECT_EQ(metrics["hogs"], late);
   EXPECT_EQ(metrics["timer-accuracy"], late);
 }
 

@@ -48,6 +48,8 @@ constexpr Entry kPrograms[] = {
     {"compute-5us", [](const Case&, std::uint64_t n) { return compute(n, 5us); }},
     {"compute-100us", [](const Case&, std::uint64_t n) { return compute(n, 100us); }},
     {"behind", [](const Case& which, std::uint64_t n) { return behind(which, n); }},
+    {"sleepers", [](const Case& which, std::uint64_t n) { return sleeping(which, n, 0); }},
+    {"hogs", [](const Case& which, std::uint64_t n) { return sleeping(which, n, 2); }},
     {"timers", [](const Case&, std::uint64_t n) { return timers(n); }},
     {"timer-accuracy", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 0ms); }},
     {"timer-accuracy-spread", [](const Case& which, std::uint64_t n) { return timer_accuracy(which, n, 10ms); }},

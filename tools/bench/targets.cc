@@ -48,6 +48,8 @@ constexpr Target kTargets[] = {
     {"compute-5us", "ns_per_message", 2, 0, 0, 1.75, Of::speed_up},
     {"compute-100us", "ns_per_message", 2, 0, 0, 1.85, Of::speed_up},
     {"behind", "p50", 2, 0, 0, 40'000, Of::unit},
+    {"sleepers", "p99", 2, 0, 0, 300'000, Of::unit},
+    {"hogs", "p99", 2, 0, 0, 5'000'000, Of::unit},
     {"timers", "ns_per_timer", 0, 15, 6, 0, Of::none},
     {"timer-accuracy", "p99", 0, 0, 0, 1.5, Of::sleep},
     {"timer-accuracy-spread", "p99", 0, 0, 0, 1.5, Of::sleep},

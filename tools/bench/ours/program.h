@@ -96,6 +96,7 @@ Outcome selective(std::uint64_t n);
 Outcome compute(std::uint64_t n, Duration time);
 Outcome latency(const Case& which, std::uint64_t n);
 Outcome behind(const Case& which, std::uint64_t n);
+Outcome sleeping(const Case& which, std::uint64_t n, unsigned hogs);
 Outcome timers(std::uint64_t n);
 Outcome timer_accuracy(const Case& which, std::uint64_t n, Duration spread);
 

@@ -8,7 +8,7 @@ namespace erlking::bench {
 namespace {
 
 constexpr auto kLead = 2ms;    // latency: from set-up to the first message
-constexpr auto kTimer = 10ms;  // timer-accuracy
+constexpr auto kTimer = 10ms;  // timer-accuracy, sleepers, hogs
 
 struct Tick {
   Clock::time_point due;
@@ -82,6 +82,43 @@ Outcome behind(const Case& which, std::uint64_t n) {
     send(prober, Computed{hash});
   });
   receive(kLimit, [](AllArrived) {});
+  return {percentiles(which, times), "natural"};
+}
+
+// Each sleeper notes how late it wakes, about n times altogether. The hogs compute on for a second, without a safe point,
+// again and again; when all sleepers are through they end at once.
+Outcome sleeping(const Case& which, std::uint64_t n, unsigned hogs) {
+  constexpr std::uint64_t kSleepers = 100;
+  const std::uint64_t rounds = std::max<std::uint64_t>(n / kSleepers, 1);
+  std::vector<std::int64_t> times(rounds * kSleepers, -1);
+  std::atomic<bool> over{false};
+  std::vector<MonitorRef> hogging;
+  for (unsigned k = 0; k < hogs; ++k) {
+    const auto [pid, ref] = spawn_monitor([&over] {
+      const std::uint64_t iterations = iterations_in(100us);
+      std::uint32_t hash = 1;
+      while (!over.load(std::memory_order_relaxed)) {  // a flag alone
+        const Clock::time_point until = Clock::now() + 1s;
+        while (!over.load(std::memory_order_relaxed) && Clock::now() < until) hash = spin(hash, iterations);
+        yield();
+      }
+      if (hash == 0) exit(Reason("unlikely"));
+    });
+    hogging.push_back(ref);
+  }
+  for (std::uint64_t k = 0; k < kSleepers; ++k) {
+    spawn_link([root = self(), &times, rounds, k] {
+      for (std::uint64_t round = 0; round < rounds; ++round) {
+        const Clock::time_point due = Clock::now() + kTimer;
+        sleep(kTimer);
+        times[k * rounds + round] = ns_since(due);
+      }
+      send(root, AllArrived{}, kLimit);
+    });
+  }
+  for (std::uint64_t k = 0; k < kSleepers; ++k) receive(kPatience, [](AllArrived) {});
+  over.store(true, std::memory_order_relaxed);
+  for (std::size_t k = 0; k < hogging.size(); ++k) receive(kPatience, [](const Down&) {});
   return {percentiles(which, times), "natural"};
 }
 
