@@ -24,7 +24,7 @@
 //   H6  The watcher sleeps once all workers have slept for 100 ms; who ends a sleep wakes it. It says it sleeps, then
 //       looks at the workers; they say they are awake, then look at it (seq_cst) [watcher-sleep].
 // A spare thread does not end before the scheduler does: the kernel cancels operations of a thread that ends, and it
-// have begun some of a worker it was before.
+// may have begun some of a worker it was before.
 #pragma once
 
 #include "base/atomic.h"

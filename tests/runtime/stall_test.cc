@@ -10,6 +10,9 @@
 #include <thread>
 #include <variant>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace erlking::testing {
 namespace {
 
