@@ -362,6 +362,9 @@ void Process::act_on_doom_slow() {
 }
 
 void Process::checkpoint_slow() {
+  struct Note {
+    ~Note() { sched::note_touch(); }  // the budget may be what it was (touch.h T2)
+  } note;
   if (mailbox.has_signal()) deliver();
   settle();
   act_on_doom();
@@ -852,6 +855,11 @@ bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) n
   return on_stack && ek_thread_heap == &heap && ek_thread_core == this &&  // else within another runtime's OutsideHeap
          !static_cast<const Process&>(task).uncontained && detail::why_not_contained().empty() &&
          detail::is_in_user_code(rip);
+}
+
+std::uint64_t Core::touches(const sched::Task& task) const noexcept {
+  const auto budget = static_cast<std::uint32_t>(static_cast<const Process&>(task).budget);
+  return std::uint64_t{sched::ek_touches} << 32 | budget;
 }
 
 // At its next safe point it goes back to a worker that others share, before it begins anything here.

@@ -425,11 +425,9 @@ class ReceiveWait {
     // The way of a process that finds its mailbox empty and is sent a message: park, timer, switch, direct.
     Process& p = process_;
     const bool timed = !bound_.is_forever();
-    sched::begin_touch();  // to where parked() switches: has_timer() and arm() are of one worker
-    if ((timed && (!has_timer(p) || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]] {
-      sched::end_touch();
+    sched::note_touch();  // to where parked() switches: has_timer() and arm() are of one worker
+    if ((timed && (!has_timer(p) || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]]
       return more_slow(at);
-    }
     if (timed) arm();
     return parked(at) || more_slow(at);
   }
@@ -496,18 +494,14 @@ class TicketWait {
   [[gnu::always_inline]] Ended wait() {
     // The way of a process that asks and is answered: timer, arm, switch, done.
     Process& p = process_;
-    sched::begin_touch();  // to the switch: has_timer() and arm_timer() are of one worker
+    sched::note_touch();  // to the switch: has_timer() and arm_timer() are of one worker
     if (timer_ || armed_ || bound_.is_poll() || bound_.is_forever() || p.is_port() || !has_timer(p) || p.doomed ||
-        !p.ticket.arm(number_)) [[unlikely]] {
-      sched::end_touch();
+        !p.ticket.arm(number_)) [[unlikely]]
       return wait_slow();
-    }
     armed_ = true;
     arm_timer();
-    if (p.mailbox.has_signal_seq_cst() || p.waiters.load(base::seq_cst) != nullptr) [[unlikely]] {
-      sched::end_touch();
+    if (p.mailbox.has_signal_seq_cst() || p.waiters.load(base::seq_cst) != nullptr) [[unlikely]]
       return wait_slow();
-    }
     p.worker->suspend(p);
     p.note_running();
     p.budget = Process::kBudget;

@@ -79,12 +79,12 @@ inline constexpr std::size_t item_bytes = Item::body_offset<T> + sizeof(T);
 /// An Item holding a T made of `args`, stamped as its target says. Throws std::bad_alloc (args untouched) and what that
 /// constructor throws.
 template <class T, class... Args>
-[[gnu::always_inline]] inline Item* make_item(std::uint64_t stamp, Args&&... args) {
+[[gnu::always_inline]] inline Item* make_item_in_verb(std::uint64_t stamp, Args&&... args) {
   constexpr std::size_t bytes = item_bytes<T>;
   constexpr unsigned cls = gc::size_class(bytes);
   void* block;
   {
-    const sched::Touch touch;
+    const sched::TouchInVerb touch;
     if constexpr (cls == gc::kLarge) {
       block = heap().allocate_large(bytes);
     } else {
@@ -110,6 +110,12 @@ template <class T, class... Args>
     }
   }
   return item;
+}
+/// The same anywhere, not only after a safe point without code of the user's in between (sched/touch.h T2).
+template <class T, class... Args>
+[[gnu::always_inline]] inline Item* make_item(std::uint64_t stamp, Args&&... args) {
+  sched::note_touch();
+  return make_item_in_verb<T>(stamp, std::forward<Args>(args)...);
 }
 
 /// Moves what was refused back to where it was moved from.
@@ -149,9 +155,9 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   }
 }
 
-/// Delivers from the running process `self`.
-[[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
-  const sched::Touch touch;
+/// Delivers from the running process `self`, after a safe point without code of the user's in between.
+[[gnu::always_inline]] inline Push push_in_verb(Process& self, Process& target, Item* item, Pid to) noexcept {
+  const sched::TouchInVerb touch;
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
   worker.flight().record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));
@@ -168,6 +174,17 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   }
   return push;
 }
+/// Delivers from the running process `self`.
+[[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
+  sched::note_touch();
+  return push_in_verb(self, target, item, to);
+}
+/// The same right after make_item_in_verb<T>().
+template <class T>
+[[gnu::always_inline]] inline Push push_made(Process& self, Process& target, Item* item, Pid to) noexcept {
+  if constexpr (!std::is_trivially_move_constructible_v<T>) sched::note_touch();
+  return push_in_verb(self, target, item, to);
+}
 
 /// Delivers from any thread.
 Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept;
@@ -182,8 +199,8 @@ Delivery send(const To& address, T&& message) {
   self.checkpoint();
   const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  Item* const item = detail::make_item<T>(stamp, std::move(message));
-  const Push push = detail::push_from(self, target, item, to);
+  Item* const item = detail::make_item_in_verb<T>(stamp, std::move(message));
+  const Push push = detail::push_made<T>(self, target, item, to);
   if (push >= Push::full) [[unlikely]]
     detail::take_back(item, message);
   return detail::delivery_of(push, target);
@@ -196,8 +213,8 @@ Delivery send(const To& address, T&& message, Bound bound) {
   self.checkpoint();
   const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  Item* const item = detail::make_item<T>(stamp, std::move(message));
-  Push push = detail::push_from(self, target, item, to);
+  Item* const item = detail::make_item_in_verb<T>(stamp, std::move(message));
+  Push push = detail::push_made<T>(self, target, item, to);
   if (push >= Push::full) [[unlikely]] {
     try {
       if (push == Push::full && !bound.is_poll()) push = detail::push_waiting(*self.system, self, to, item, bound);

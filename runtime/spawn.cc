@@ -59,7 +59,6 @@ void process_main(void* argument) {
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
   process.note_beginning();
-  sched::end_touch();  // of who switched here
   run_and_classify(process);
   finish_process(process);
 }

@@ -57,6 +57,7 @@ class Core final : public sched::Worker {
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;
   bool may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept override;
+  std::uint64_t touches(const sched::Task& task) const noexcept override;
   void took(sched::Task& task, base::Nanos since, void* context) noexcept override;
   void watched() noexcept override;
   void left() noexcept override;

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kSignal = SIGURG;
 constexpr Nanos kLook = 2'000'000, kAgain = 1'000'000, kAnswer = 5'000'000;
+constexpr std::int64_t kTouch = 400'000;  // more than any touch takes of its thread's time, a page that is cleared too
 constexpr unsigned kQuietLooks = 50;
 
 // The handler is the program's; counted, like the runtimes that use it.
@@ -127,15 +128,13 @@ void HandOver::watch() noexcept {
         sight = {.dispatches = dispatches,
                  .sleeps = sleeps,
                  .cpu = cpu_of(worker.thread_id_.load(relaxed)),
-                 .since = base::monotonic_now(),
-                 .looks = 0};
+                 .since = base::monotonic_now()};
         continue;
       }
       // A thread that waits in the kernel, or for a CPU, is not disturbed: some of its waits would end early.
       const std::int64_t cpu = cpu_of(worker.thread_id_.load(relaxed));
       if (cpu - sight.cpu < kAgain / 2) continue;
       sight.cpu = cpu;
-      if (++sight.looks < 2) continue;
       if (try_hand_over(worker, sight)) {
         sight = {};
       } else {
@@ -187,13 +186,12 @@ Seat* HandOver::reserve() noexcept {
   return nullptr;
 }
 
-bool HandOver::try_hand_over(Worker& worker, const Sight& sight) noexcept {
+bool HandOver::try_hand_over(Worker& worker, Sight& sight) noexcept {
   Seat* const seat = reserve();
   if (seat == nullptr) return false;
   from_ = &worker;
   seat_ = seat;
-  since_ = sight.since;
-  dispatches_ = sight.dispatches;
+  sight_ = &sight;
   request_.store(kAsked, release);  // [hand-over]
   const pid_t thread = worker.thread_id_.load(relaxed);
   std::uint32_t state = kAsked;
@@ -242,15 +240,26 @@ void HandOver::on_signal(int signal, siginfo_t* info, void* context) {
 
 bool HandOver::part(Worker& from, void* context) noexcept {
   Task* const task = current();
-  if (&from != from_ || task == nullptr || task->worker != &from || ek_touching != 0) return false;
-  if (from.dispatches() != dispatches_) return false;  // it has switched just now
-  if (task->pin != kNoWorker) return false;            // who is pinned to the same worker must not run beside it
+  if (&from != from_ || task == nullptr || task->worker != &from) return false;
+  Sight& sight = *sight_;                                   // the watcher's fields: H5
+  if (from.dispatches() != sight.dispatches) return false;  // it has switched just now
+  const std::uint64_t touches = from.touches(*task);
+  const std::int64_t spent = cpu_of(0);
+  if (task != sight.task || touches != sight.touches || spent < sight.spent + kTouch) {
+    if (task != sight.task || touches != sight.touches) {
+      sight.task = task;
+      sight.touches = touches;
+      sight.spent = spent;
+    }
+    return false;
+  }
+  if (task->pin != kNoWorker) return false;  // who is pinned to the same worker must not run beside it
   const greg_t* const registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
   if (!from.may_part(*task, static_cast<std::uintptr_t>(registers[REG_RIP]),
                      static_cast<std::uintptr_t>(registers[REG_RSP]))) {
     return false;
   }
-  Seat& seat = *seat_;  // the watcher's fields: H5
+  Seat& seat = *seat_;
   Worker& spare = *seat.worker;
   // H3
   spare.scheduler_sp_.store(from.scheduler_sp_.load(relaxed), relaxed);
@@ -265,7 +274,7 @@ bool HandOver::part(Worker& from, void* context) noexcept {
   task->worker = &spare;
   ek_thread_worker = &spare;
   spare.thread_started();
-  spare.took(*task, since_, context);
+  spare.took(*task, sight.since, context);
   seat.worker = &from;
   seat.word.store(Seat::kGiven, release);  // [seat] H5: `from` is the other thread's now
   base::futex_wake(seat.word);

@@ -6,11 +6,11 @@
 //       the watcher sends it. What it owns nobody touches meanwhile.
 //   H2  It parts only at a point of user code: a task is current, on whose stack it is, and has been since the watcher
 //       looked; the instruction is the user's, not that of libc, libstdc++, an allocator or the runtime, nor of what
-//       the runtime has called for itself (Worker::may_part()); no Touch lives (touch.h), which all code that is
-//       inlined into a process's own is under while it touches a worker, its heap or its driver. So whoever holds a
-//       reference to the worker is a frame of the runtime further up that has called user code, and looks anew when
-//       that returns (task.worker, thread_worker(), heap()): as after any code of the user's, which may wait and go on
-//       elsewhere. An exception is the flight recorder, which loses the order of events it is about to note there.
+//       the runtime has called for itself (Worker::may_part()); and code of headers, inlined into a process's own, does
+//       not touch the worker, its heap or its driver just now (touch.h). So whoever holds a reference to the worker is
+//       a frame of the runtime further up that has called user code, and looks anew when that returns (task.worker,
+//       thread_worker(), heap()): as after any code of the user's, which may wait and go on elsewhere. An exception is
+//       the flight recorder, which loses the order of events it is about to note there.
 //   H3  Then the task's worker and the thread's are the spare one. It gets what describes the thread and its stack:
 //       scheduler_sp_, fiber_, exceptions_, the thread's id. When the task leaves the thread it lands in its run loop,
 //       which looks at thread_worker() at each turn.
@@ -40,6 +40,7 @@
 namespace erlking::sched {
 
 class Scheduler;
+class Task;
 class Worker;
 
 /// Where a thread offers itself; one for each.
@@ -78,14 +79,17 @@ class HandOver {
     std::uint64_t sleeps = 0;
     std::int64_t cpu = 0;   // its thread's time
     base::Nanos since = 0;  // it dispatched
-    unsigned looks = 0;     // since then
+    // The handler's last look (touch.h T1).
+    const Task* task = nullptr;
+    std::uint64_t touches = 0;
+    std::int64_t spent = 0;
   };
   enum : std::uint32_t { kNone, kAsked, kBusy, kDone, kRefused };
 
   static void* watcher_main(void* self) noexcept;
   static void on_signal(int signal, siginfo_t* info, void* context);
   void watch() noexcept;
-  bool try_hand_over(Worker& worker, const Sight& sight) noexcept;
+  bool try_hand_over(Worker& worker, Sight& sight) noexcept;
   Seat* reserve() noexcept;
   bool part(Worker& from, void* context) noexcept;
   void nap(base::Nanos timeout) noexcept;
@@ -102,8 +106,7 @@ class HandOver {
   std::atomic<std::uint32_t> request_{kNone};
   Worker* from_ = nullptr;
   Seat* seat_ = nullptr;
-  base::Nanos since_ = 0;
-  std::uint64_t dispatches_ = 0;
+  Sight* sight_ = nullptr;
 };
 
 }  // namespace erlking::sched

@@ -21,7 +21,7 @@
 extern "C" {
 __thread erlking::sched::Task* ek_current_task __attribute__((tls_model("initial-exec"))) = nullptr;
 __thread erlking::sched::Worker* ek_thread_worker __attribute__((tls_model("initial-exec"))) = nullptr;
-__thread unsigned char ek_touching __attribute__((tls_model("initial-exec"))) = 0;
+__thread unsigned ek_touches __attribute__((tls_model("initial-exec"))) = 0;
 }
 
 namespace erlking::sched {
@@ -475,7 +475,6 @@ EK_NOIPA void Worker::run_loop(void* argument) noexcept {
   for (Task* task = worker->to_serve_;;) {
     task->stack_low = loop.stack.low;  // should it wait (Y1)
     task->fiber = loop.fiber;
-    end_touch();
     worker = &worker->serve(*task);
     Task* const next = --worker->until_tick_ > 0 ? worker->next() : nullptr;
     if (next != nullptr && next->stack_class == loop.stack_class && next->sp.load(acquire) == kStackless) [[likely]] {

@@ -202,6 +202,8 @@ class alignas(base::kCacheLine) Worker {
   /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
   /// the worker's half done (hand_over.h H2).
   virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }
+  /// There: changes whenever something of the worker is touched, on this thread, by code inlined into a task's (touch.h).
+  virtual std::uint64_t touches(const Task&) const noexcept { return ek_touches; }
   /// There: the spare worker has got `task`, which is to leave it when it can, and has not switched since `since` (real
   /// time). `context`: the handler's.
   virtual void took(Task&, base::Nanos /*since*/, void* /*context*/) noexcept {}
@@ -224,7 +226,6 @@ class alignas(base::kCacheLine) Worker {
   void stand_by() noexcept;  // there is no thread, or not for long
   void tick() noexcept;
   void leave(Task& self, Task* next) noexcept;
-  void suspend_touching(Task& self) noexcept;
   void begin(Task& task) noexcept;
   // Where to go on when that is not `next`'s own stack, seen with `sp`.
   struct Place {
@@ -351,20 +352,13 @@ inline void Worker::begin(Task& task) noexcept {
   san_after_switch(self.fiber);
   if (!exceptions.empty()) [[unlikely]]
     *self.worker->exceptions_ = exceptions;
-  end_touch();
 }
 
 [[gnu::always_inline]] inline void Worker::suspend(Task& self) noexcept {
-  begin_touch();
-  self.worker->suspend_touching(self);
-}
-
-[[gnu::always_inline]] inline void Worker::suspend_touching(Task& self) noexcept {
   Task* const following = --until_tick_ > 0 ? next() : nullptr;
   if (following == &self) {  // X3
     self.note_taken();
     dispatches_.store(dispatches_.load(base::relaxed) + 1, base::relaxed);  // relaxed: as in begin(); hand_over.h H2
-    end_touch();
     return;
   }
   leave(self, following);
