@@ -23,8 +23,8 @@ namespace signals {
 /// to one. While somebody does, a signal does not what it does otherwise (SIGHUP ends the program); afterwards it is as
 /// it was before. SIGTERM and SIGINT also stop a tree that Runtime::run() runs, unless its options say no. A full
 /// mailbox is waited for. Again: adds to what it has. Fails with invalid for SIGKILL, SIGSTOP, those that say that the
-/// program has failed (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT), SIGURG, which the runtime itself uses
-/// (docs/stalls.md), and what is no signal; with limit when the program has 64 subscriptions already, or no descriptors.
+/// program has failed (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT), SIGURG, which the runtime uses
+/// (docs/stalls.md), and what is no signal; with limit when the program has 64 subscriptions, or no descriptors.
 /// Nothing is subscribed then. On a process only.
 std::expected<void, IoError> subscribe(std::initializer_list<int> numbers);
 

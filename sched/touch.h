@@ -1,7 +1,7 @@
 // Touch: code that is inlined into a process's own says by it that it is about to touch what this thread's worker owns:
 // the worker must not be handed to another thread there (hand_over.h H2).
 //
-//   T1  The handler parts only if nothing has been noted since it looked some hundred microseconds of this thread's time
+//   T1  The handler parts only if nothing has been noted since it looked some hundred microseconds of its thread's time
 //       ago: what was under way then is over, as a touch is short, and what has begun since is noted. So a touch has no
 //       end to be noted, only a place beyond which the compiler moves nothing of it.
 //   T2  A safe point notes, too: it counts Process::budget down. What follows one with no code of the user's in between

@@ -202,7 +202,7 @@ class alignas(base::kCacheLine) Worker {
   /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
   /// the worker's half done (hand_over.h H2).
   virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }
-  /// There: changes whenever something of the worker is touched, on this thread, by code inlined into a task's (touch.h).
+  /// There: changes whenever code inlined into a task's touches something of the worker, on this thread (touch.h).
   virtual std::uint64_t touches(const Task&) const noexcept { return ek_touches; }
   /// There: the spare worker has got `task`, which is to leave it when it can, and has not switched since `since` (real
   /// time). `context`: the handler's.
