@@ -85,7 +85,7 @@ Outcome behind(const Case& which, std::uint64_t n) {
   return {percentiles(which, times), "natural"};
 }
 
-// Each sleeper notes how late it wakes, about n times altogether. The hogs compute on for a second without a safe point,
+// Each sleeper notes how late it wakes. The hogs compute on for a second without a safe point,
 // over and over; when all sleepers are through they end at once.
 Outcome sleeping(const Case& which, std::uint64_t n, unsigned hogs) {
   constexpr std::uint64_t kSleepers = 100;
