@@ -6,6 +6,7 @@
 #include "runtime/flight_record.h"
 #include "runtime/registry.h"
 #include "runtime/system.h"
+#include "sched/fiber.h"
 #include "sched/sched.h"
 
 #include <fmt/format.h>
@@ -291,6 +292,9 @@ void land(void* argument) {
       process.reason = reason::system_limit;
     }
   }
+#if defined(__SANITIZE_THREAD__)
+  sched::tsan_wear_out(process.fiber);
+#endif
   process.deferring = 0;
   if (process.is_handler()) process.stateless = true;
   const Starter starter = record().starter;

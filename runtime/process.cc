@@ -7,6 +7,7 @@
 #include "runtime/report.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
+#include "sched/fiber.h"
 
 #include <fmt/format.h>
 
@@ -14,10 +15,6 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
-
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 
 extern "C" {
 __thread erlking::gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec"))) = nullptr;
@@ -882,7 +879,7 @@ void Core::discard(sched::TimerNode& node) noexcept {
 void Core::reap(sched::Task& task) noexcept {
   Process& process = static_cast<Process&>(task);
 #if defined(__SANITIZE_THREAD__)
-  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
+  sched::tsan_give_fiber(process.fiber);
 #endif
   policy().retire(process);
   if (process.stack_low != nullptr) stacks().give_class(process.stack(), process.stack_class);

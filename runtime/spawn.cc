@@ -3,14 +3,12 @@
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
+#include "sched/fiber.h"
 
 #include <atomic>
 #include <cxxabi.h>
 #include <new>
 
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -84,7 +82,7 @@ void count_birth(System& system, Process* self, std::uint64_t by) noexcept {
 void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
 #if defined(__SANITIZE_THREAD__)
-  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
+  sched::tsan_give_fiber(process.fiber);
 #endif
   if (admitted) system.scheduler->policy().retire(process);
   Process* const self = resident(system);
@@ -231,7 +229,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
       handler ? sched::kStackless : sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main);
   process.sp.store(sp, base::relaxed);  // relaxed: the mailbox's word publishes it, or the queue
 #if defined(__SANITIZE_THREAD__)
-  if (!handler) process.fiber.tsan = __tsan_create_fiber(0);
+  if (!handler) sched::tsan_take_fiber(process.fiber);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   process.fiber.bottom = process.stack().low;
