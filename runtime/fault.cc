@@ -6,7 +6,6 @@
 #include "runtime/flight_record.h"
 #include "runtime/registry.h"
 #include "runtime/system.h"
-#include "sched/fiber.h"
 #include "sched/sched.h"
 
 #include <fmt/format.h>

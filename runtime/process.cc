@@ -7,7 +7,7 @@
 #include "runtime/report.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
-#include "sched/fiber.h"
+#include "sched/sched.h"
 
 #include <fmt/format.h>
 

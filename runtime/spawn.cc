@@ -3,7 +3,7 @@
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
-#include "sched/fiber.h"
+#include "sched/sched.h"
 
 #include <atomic>
 #include <cxxabi.h>

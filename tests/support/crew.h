@@ -15,7 +15,6 @@
 #pragma once
 
 #include "base/clock.h"
-#include "sched/fiber.h"
 #include "sched/sched.h"
 
 #include <gtest/gtest.h>
