@@ -345,6 +345,20 @@ TEST_F(RegionTest, AMessagePassedOnIsItsReceivers) {
   EXPECT_EQ(in_use(), 0u);
 }
 
+TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
+  run([this] {
+    const Shared kept = share(Value(alive));
+    life([this, kept] {
+      Shared mine = share(Value(alive));
+      await_down(spawn_monitor([&mine, kept] { mine = kept; }));
+      EXPECT_EQ(alive, 1);
+      touch_null();
+    });
+    EXPECT_EQ(kept.use_count(), 2u) << "lost, since the table says another";
+  });
+  EXPECT_EQ(alive, 1);
+}
+
 TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
   run([this] {
     const Shared kept = share(Value(alive));
