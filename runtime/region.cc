@@ -255,7 +255,8 @@ void give_to_owner(System& system, Item& item) noexcept {
 bool let_go(Item& item, bool goes_on) noexcept {
   auto* const self = static_cast<Process*>(sched::current());
   if (self == nullptr) return false;
-  if (self->has_region) [[likely]] {
+  const bool is_own = item.stamp == self->pid().id || item.stamp <= 1;  // a state machine's says how it waits
+  if (self->has_region && is_own) [[likely]] {
     Region& region = region_of(*self);
     const std::uint16_t marks = goes_on ? give_refs_up(region, item) : std::uint16_t{0};
     if (unlist(region, item)) [[likely]] {
