@@ -201,7 +201,8 @@ std::uint16_t give_refs_up(Region& region, Item& item) noexcept {
   return marks;
 }
 
-bool grow(Region& region) noexcept {
+[[gnu::noinline]] bool grow(const Process& process, Region& region) noexcept {
+  if (!process.system->keeps_regions) return false;  // it has process_memory() alone
   if (region.capacity == 0) {
     region.held = region.few;
     region.capacity = Region::kFew;
@@ -252,7 +253,7 @@ void give_to_owner(System& system, Item& item) noexcept {
   }
 }
 
-bool let_go(Item& item, bool goes_on) noexcept {
+[[gnu::noinline]] bool let_go_slow(Item& item, bool goes_on) noexcept {
   auto* const self = static_cast<Process*>(sched::current());
   if (self == nullptr) return false;
   const bool is_own = item.stamp == self->pid().id || item.stamp <= 1;  // a state machine's says how it waits
@@ -304,22 +305,47 @@ void keep_regions(System& system) noexcept {
   gc::set_holds(kHolds);
 }
 
-void hold(Process& process, Item& item) noexcept {
-  if (!process.system->keeps_regions) return;  // it has process_memory() alone
-  Region& region = region_of(process);
-  if (region.returned.load(base::relaxed) != nullptr) [[unlikely]]  // relaxed: taken by an exchange
-    take_returned(region);
-  if (region.size == region.capacity && !grow(region)) [[unlikely]]
-    return;
-  if (item.signal != 0) [[unlikely]]
-    take_refs_over(region, item);
-  item.signal = static_cast<std::uint16_t>(std::min<std::uint32_t>(region.size, kFar));
+namespace {
+
+[[gnu::always_inline]] inline void list(Region& region, std::uint32_t place, Item& item) noexcept {
+  item.signal = static_cast<std::uint16_t>(std::min<std::uint32_t>(place, kFar));
   item.flags |= Item::kHeld;
-  region.held[region.size++] = &item;
+  region.held[place] = &item;
+  region.size = place + 1;
 }
 
-bool let_go(Item& item) noexcept { return let_go(item, false); }
-bool let_go_on(Item& item) noexcept { return let_go(item, true); }
+[[gnu::noinline]] void hold_slow(const Process& process, Region& region, Item& item) noexcept {
+  if (region.returned.load(base::relaxed) != nullptr) take_returned(region);  // relaxed: taken by an exchange
+  if (region.size == region.capacity && !grow(process, region)) return;
+  if (item.signal != 0) take_refs_over(region, item);
+  list(region, region.size, item);
+}
+
+}  // namespace
+
+void hold(Process& process, Item& item) noexcept {
+  Region& region = region_of(process);
+  const std::uint32_t place = region.size;
+  // relaxed: as above
+  if (place == region.capacity || item.signal != 0 || region.returned.load(base::relaxed) != nullptr) [[unlikely]] {
+    return hold_slow(process, region, item);
+  }
+  list(region, place, item);
+}
+
+// Mostly it is the latest; and is freed next, so that its flags do not matter.
+bool let_go(Item& item) noexcept {
+  if (auto* const self = static_cast<Process*>(sched::current()); self != nullptr && self->has_region) [[likely]] {
+    Region& region = region_of(*self);
+    const std::uint32_t last = region.size - 1;
+    if (region.size != 0 && region.held[last] == &item) [[likely]] {
+      region.size = last;
+      return true;
+    }
+  }
+  return let_go_slow(item, false);
+}
+bool let_go_on(Item& item) noexcept { return let_go_slow(item, true); }
 
 void begin_body(Item& item) noexcept {
   Process* const self = keeper();
