@@ -354,10 +354,7 @@ void on_fault(int signal, siginfo_t* info, void* raw) {
   walk(here, from);
   if (why.empty()) {
     process->faulted = true;
-    if (process->has_region) {  // before its stack is overwritten
-      const System& system = *process->system;
-      if (Holdings* const held = system.regions.at(system.table.index_of(*process)).holdings) held->forget_changed();
-    }
+    if (process->has_region) check_holdings(*process);
     here.starter = process->start->behaves ? take_starter(*process) : Starter{};
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(process->stack_low, top - low);

@@ -26,6 +26,12 @@ class Holdings {
     void* what = nullptr;
     gc::GiveBack give_back = nullptr;
     std::uintptr_t extra = 0;
+    /// Of a Ref, whose place may be looked at.
+    bool is_unchanged() const noexcept {
+      void* now;
+      std::memcpy(&now, at, sizeof now);
+      return now == what;
+    }
   };
 
   Holdings() noexcept = default;
@@ -58,15 +64,14 @@ class Holdings {
     entries_[hole] = {};
     return true;
   }
-  /// After a fault, on another stack: a Ref that is no longer what the table says, because another process or a wild
-  /// write has changed it, is nobody's to drop.
-  void forget_changed() noexcept {
+  /// A Ref that is no longer what the table says is nobody's to drop; is_there(entry): whether it may be looked at.
+  template <class IsThere>
+  void forget_changed(IsThere&& is_there) noexcept {
     for (std::uint32_t i = 0; i != capacity_; ++i) {
       Entry& entry = entries_[i];
       if (entry.at == nullptr || entry.give_back != &gc::detail::drop_counted) continue;
-      void* now;
-      std::memcpy(&now, entry.at, sizeof now);
-      if (now != entry.what) entry.give_back = [](void*, std::uintptr_t) noexcept {};
+      if (!is_there(std::as_const(entry)) || !entry.is_unchanged())
+        entry.give_back = [](void*, std::uintptr_t) noexcept {};
     }
   }
   /// Calls f(entry) for each, in no order.
@@ -114,6 +119,10 @@ class Holdings {
   Entry* entries_ = nullptr;
   std::uint32_t size_ = 0, capacity_ = 0;  // a power of two, or 0
 };
+
+/// After a fault, before its stack is overwritten: what another process or a wild write has changed unseen is forgotten.
+/// For the signal handler: takes no lock, allocates nothing.
+void check_holdings(Process& process) noexcept;
 
 }  // namespace detail
 }  // namespace erlking

@@ -95,6 +95,7 @@ namespace {
 constexpr std::uint16_t kFar = 0xffff;     // RG3
 constexpr std::size_t kMarked = 16;        // words of a body
 constexpr std::size_t kSmallestHead = 32;  // where bodies begin at the earliest
+constexpr std::uintptr_t kInMessage = 1;   // as an entry's `extra`: the Ref is in a listed message
 
 Region& region_of(const Process& process) noexcept {
   const System& system = *process.system;
@@ -186,7 +187,7 @@ void take_refs_over(Region& region, Item& item) noexcept {
     if ((item.signal >> i & 1) == 0) continue;
     void* what;
     std::memcpy(&what, word(item, i), sizeof what);
-    if (what != nullptr) holdings->put({word(item, i), what, &gc::detail::drop_counted, 0});
+    if (what != nullptr) holdings->put({word(item, i), what, &gc::detail::drop_counted, kInMessage});
   }
   item.flags |= Item::kHolds;
 }
@@ -239,6 +240,7 @@ bool unlist(Region& region, Item& item) noexcept {
   Item* item = region.returned.exchange(nullptr, base::acquire);  // acquire: the release of give_to_owner() [returned]
   while (item != nullptr) {
     Item* const following = item->next;
+    give_refs_up(region, *item);  // they are gone
     if (unlist(region, *item)) heap().free_bytes(item, item->bytes);
     item = following;
   }
@@ -387,14 +389,25 @@ void forget_region(Process& process) noexcept {
   delete std::exchange(region_of(process).holdings, nullptr);
 }
 
+void check_holdings(Process& process) noexcept {
+  const Region& region = region_of(process);
+  if (region.holdings == nullptr) return;
+  region.holdings->forget_changed([&](const Holdings::Entry& entry) {
+    return entry.extra == kInMessage || is_own_memory(process, region, entry.at);
+  });
+}
+
 void return_region(Process& process) noexcept {
   Region& region = region_of(process);
   std::uint64_t bytes = 0;
+  if (region.returned.load(base::relaxed) != nullptr) take_returned(region);  // relaxed: taken by an exchange
   // RG6. What the destructors of shared values take hold of meanwhile, they let go of themselves.
   if (Holdings* const holdings = std::exchange(region.holdings, nullptr)) {
     holdings->for_each([&](const Holdings::Entry& entry) {
       // A state that was destroyed by who is no process (a handler that got no stack) has not told.
       if (!process.faulted && is_in_state(process, entry.at)) return;
+      // Nor has another process that a Message was handed to, and that took its Ref out (RG5).
+      if (entry.extra == kInMessage && !entry.is_unchanged()) return;
       entry.give_back(entry.what, entry.extra);
     });
     delete holdings;

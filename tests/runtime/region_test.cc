@@ -345,6 +345,35 @@ TEST_F(RegionTest, AMessagePassedOnIsItsReceivers) {
   EXPECT_EQ(in_use(), 0u);
 }
 
+TEST_F(RegionTest, AProcessThatIsKilledAsItPassesMessagesOnFreesEachOnce) {
+  run([this] {
+    const Shared kept = share(Value(alive));
+    const Monitored sink = spawn_monitor({.mailbox = 10'000}, [] {
+      for (bool more = true; more;)
+        receive(
+            60s, [](Parcel& parcel) { EXPECT_EQ(parcel.before, 1); }, [&](Go) { more = false; });
+    });
+    for (int i = 0; i < 200; ++i) {
+      const Monitored relay = spawn_monitor([to = sink.pid] {
+        for (;;) {
+          Message held = receive(60s, [](Message any) { return any; });
+          Message passed = receive(60s, [](Message any) { return any; });
+          send(to, std::move(passed));
+        }
+      });
+      for (int n = 0; n < 40; ++n) send(relay.pid, Parcel{.ref = kept, .perhaps = kept});
+      for (int n = 0; n < i % 40; ++n) yield();
+      exit(relay.pid, reason::kill);
+      EXPECT_EQ(await_down(relay), reason::killed);
+    }
+    send(sink.pid, Go{});
+    EXPECT_EQ(await_down(sink), reason::normal);
+    EXPECT_EQ(kept.use_count(), 1u);
+  });
+  EXPECT_EQ(alive, 0);
+  EXPECT_EQ(in_use(), 0u);
+}
+
 TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
   run([this] {
     const Shared kept = share(Value(alive));
@@ -378,13 +407,22 @@ TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
 }
 
 TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
-  run([] {
-    life([] {
+  run([this] {
+    const Shared kept = share(Value(alive));
+    life([kept] {
       for (int i = 0; i < 300; ++i) {
         tell_self(Page{});
         const Monitored worker = spawn_monitor([message = take()] { EXPECT_TRUE(message); });
         await_down(worker);
       }
+      for (int i = 0; i < 100; ++i) {  // its Refs go with it
+        tell_self(Parcel{.ref = kept, .perhaps = kept});
+        await_down(spawn_monitor([message = take(), i]() mutable {
+          if (i % 2 == 0) const Shared taken = std::move(message.get<Parcel>()->ref);
+          if (i % 4 == 0) message = {};
+        }));
+      }
+      EXPECT_EQ(kept.use_count(), 2u);
       tell_self(Note{});
       take();
       const Pid me = self();
@@ -395,6 +433,7 @@ TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
       EXPECT_EQ(await_down(other), reason::normal);
     });
   });
+  EXPECT_EQ(alive, 0);
   EXPECT_EQ(in_use(), 0u);
   EXPECT_EQ(rt().stats().reclaimed_bytes, 0u);
 }
