@@ -196,7 +196,9 @@ void take_refs_over(Region& region, Item& item) noexcept {
 std::uint16_t give_refs_up(Region& region, Item& item) noexcept {
   std::uint16_t marks = 0;
   if ((item.flags & Item::kHolds) == 0 || region.holdings == nullptr) return marks;
-  for (std::size_t i = 0; i != kMarked; ++i) {
+  const std::size_t words =
+      std::min(kMarked, (item.bytes - kSmallestHead) / sizeof(void*));  // then comes another block
+  for (std::size_t i = 0; i != words; ++i) {
     if (region.holdings->take(word(item, i))) marks |= static_cast<std::uint16_t>(1u << i);
   }
   return marks;
