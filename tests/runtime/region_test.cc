@@ -94,9 +94,9 @@ class RegionTest : public RuntimeTest {
     options.clock = ClockKind::real;
     RuntimeTest::SetUp();
   }
-  /// In use, of messages, states and process_memory(), once nothing runs.
+  /// In use, of messages, states and process_memory(), once all have ended.
   std::size_t in_use() {
-    EXPECT_TRUE(rt().run_until_idle());
+    EXPECT_TRUE(rt().stop());
     const gc::HeapStats heap = rt().stats().heap;
     return heap.bytes_live + heap.large_bytes;
   }
@@ -106,10 +106,12 @@ class RegionEndTest : public RegionTest, public ::testing::WithParamInterface<En
 INSTANTIATE_TEST_SUITE_P(Every, RegionEndTest, ::testing::ValuesIn(kEnds),
                          [](const auto& info) { return text_of(info.param); });
 
-/// A child that does `body`, which has a bound on how long to wait.
+/// A child that does `body` and must end as `how` says.
 template <class F>
-Reason life(F body) {
-  return await_down(spawn_monitor({.mailbox = 1000, .stack = 256 * 1024}, std::move(body)));
+void life(End how, F body) {
+  const Reason why = await_down(spawn_monitor({.mailbox = 1000, .stack = 2 * 1024 * 1024}, std::move(body)));
+  constexpr const char* kNames[] = {"normal", "as_asked", "killed", "segv", "stack_overflow"};
+  EXPECT_EQ(why.name(), kNames[static_cast<int>(how)]) << why.report();
 }
 template <class T>
 void tell_self(T message) {
@@ -121,7 +123,7 @@ Message take() {
 
 TEST_P(RegionEndTest, MessagesHeldAreFreed) {
   run([how = GetParam()] {
-    life([how] {
+    life(how, [how] {
       for (int i = 0; i < 100; ++i) tell_self(Note{i});
       for (int i = 0; i < 20; ++i) tell_self(Page{});
       tell_self(Vast{});
@@ -138,7 +140,7 @@ TEST_P(RegionEndTest, MessagesHeldAreFreed) {
 
 TEST_P(RegionEndTest, TheMessageOfAClauseIsFreed) {
   run([how = GetParam()] {
-    life([how] {
+    life(how, [how] {
       tell_self(Page{});
       receive(0s, [how](Page& page) {
         page.text[0] = 1;
@@ -159,7 +161,7 @@ TEST_P(RegionEndTest, ProcessMemoryIsGivenBackOnEveryHeap) {
                   .spawn_wait(
                       60s, {},
                       [how = GetParam()] {
-                        life([how] {
+                        life(how, [how] {
                           std::pmr::vector<std::pmr::string> all(process_memory());
                           for (int i = 0; i < 1'000; ++i)
                             all.emplace_back(std::string(static_cast<std::size_t>(i), 'x'));
@@ -186,7 +188,7 @@ TEST_P(RegionEndTest, RefsAreDroppedOnce) {
   run([this, how = GetParam()] {
     const Shared kept = share(Value(alive));
     const Shared captured = kept;
-    life([this, how, kept, captured = std::move(captured)] {
+    life(how, [this, how, kept, captured = std::move(captured)] {
       std::array<Shared, 5> on_stack{kept, kept, Shared(), kept, kept};
       std::swap(on_stack[0], on_stack[2]);
       on_stack[4] = share(Value(alive));
@@ -216,7 +218,7 @@ TEST_P(RegionEndTest, RefsAreDroppedOnce) {
 TEST_P(RegionEndTest, RefsPassedOnSurvive) {
   run([this, how = GetParam()] {
     const Pid parent = self();
-    life([this, how, parent] {
+    life(how, [this, how, parent] {
       const Shared one = share(Value(alive));
       std::vector<Shared> many(10, one);  // malloc's: moves as a whole
       send(parent, Parcel{.ref = one, .perhaps = one});
@@ -279,14 +281,14 @@ TEST_P(RegionEndTest, AHandlersStateIsFreed) {
 TEST_P(RegionEndTest, DescriptorsAreClosed) {
   run([how = GetParam()] {
     std::array<int, 5> fds{};
-    life([how, &fds] {
+    life(how, [how, &fds] {
       PipeEnds ends = *Pipe::make();
       Pipe moved = std::move(ends.reader);
       std::optional<File> file = *File::open("/dev/null", {}, 10s);
       Listener listener = *tcp::listen({});
       auto* const in_memory = new (process_memory()->allocate(sizeof(Pipe))) Pipe(std::move(ends.writer));
       fds = {moved.fd(), in_memory->fd(), file->fd(), listener.fd(), ::open("/dev/null", O_RDONLY)};
-      life([listener = std::move(listener), how] { end(how); });
+      life(how, [listener = std::move(listener), how] { end(how); });
       listener = *tcp::listen({});
       end(how);
       in_memory->close();
@@ -299,7 +301,7 @@ TEST_P(RegionEndTest, DescriptorsAreClosed) {
 TEST_F(RegionTest, ADescriptorPassedOnStaysOpen) {
   run([] {
     const Pid parent = self();
-    life([parent] {
+    life(End::null, [parent] {
       PipeEnds ends = *Pipe::make();
       send(parent, std::move(ends.reader));
       EXPECT_TRUE(ends.writer.write("all of it", 10s));
@@ -316,7 +318,7 @@ TEST_F(RegionTest, EveryDescriptorTakenIsGivenBackToTheBound) {
   options.max_descriptors = 4;
   run([] {
     for (int i = 0; i < 20; ++i) {
-      life([] {
+      life(End::null, [] {
         const auto ends = Pipe::make();
         EXPECT_TRUE(ends);
         touch_null();
@@ -377,7 +379,7 @@ TEST_F(RegionTest, AProcessThatIsKilledAsItPassesMessagesOnFreesEachOnce) {
 TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
   run([this] {
     const Shared kept = share(Value(alive));
-    life([this, kept] {
+    life(End::null, [this, kept] {
       Shared mine = share(Value(alive));
       await_down(spawn_monitor([&mine, kept] { mine = kept; }));
       EXPECT_EQ(alive, 1);
@@ -391,7 +393,7 @@ TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
 TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
   run([this] {
     const Shared kept = share(Value(alive));
-    life([kept] {
+    life(End::null, [kept] {
       const Pid full = spawn({.mailbox = 1}, [] { wait_forever(); });
       send(full, Note{});
       tell_self(Parcel{.ref = kept});
@@ -409,7 +411,7 @@ TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
 TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
   run([this] {
     const Shared kept = share(Value(alive));
-    life([kept] {
+    life(End::normal, [kept] {
       for (int i = 0; i < 300; ++i) {
         tell_self(Page{});
         const Monitored worker = spawn_monitor([message = take()] { EXPECT_TRUE(message); });
@@ -441,7 +443,7 @@ TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
 
 TEST_F(RegionTest, ManyHeldMessagesAreFreedInAnyOrder) {
   run([] {
-    life([] {
+    life(End::null, [] {
       std::vector<Message> held;
       for (int n = 0; n < 70'000; ++n) {  // more than a place in Item::signal can tell
         tell_self(Note{n});
@@ -472,10 +474,16 @@ Faults many_faults(Options options, std::string_view heap) {
   Runtime runtime(options);
   Faults seen;
   std::atomic<int> alive{0}, left{0};
-  const auto used = [&] {
-    EXPECT_TRUE(runtime.run_until_idle());
-    const gc::HeapStats stats = runtime.stats().heap;
-    return stats.bytes_live + stats.large_bytes;
+  const auto used = [&] {  // the last signals may still be on their way
+    std::size_t last = 0;
+    for (int same = 0; same != 5;) {
+      EXPECT_TRUE(runtime.run_until_idle());
+      std::this_thread::sleep_for(5ms);
+      const gc::HeapStats stats = runtime.stats().heap;
+      const std::size_t now = stats.bytes_live + stats.large_bytes;
+      same = now == std::exchange(last, now) ? same + 1 : 0;
+    }
+    return last;
   };
   const auto faulty = [&alive, &left] {
     if (left-- <= 0) return wait_forever();
