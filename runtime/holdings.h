@@ -120,7 +120,7 @@ class Holdings {
   std::uint32_t size_ = 0, capacity_ = 0;  // a power of two, or 0
 };
 
-/// After a fault, before its stack is overwritten: what another process or a wild write has changed unseen is forgotten.
+/// After a fault, before its stack is overwritten: forgets what another process or a wild write has changed unseen.
 /// For the signal handler: takes no lock, allocates nothing.
 void check_holdings(Process& process) noexcept;
 
