@@ -6,9 +6,9 @@
 //   MB1  Counted are messages accepted and not yet received, each with its block and what message_bytes() says it owns;
 //        not what is never refused (timers' messages, signals, replies), nor what has been received: that is the
 //        process's own.
-//   MB2  Process::kMetered is set before it can be sent to and cleared, under waiters_lock, after its mailbox
-//        has been closed: who sees it under that lock finds the account, and pushes under it. So the bound is exact, and
-//        an account is met by its own incarnation's messages alone.
+//   MB2  Process::kMetered is set before it can be sent to and cleared, under waiters_lock, after its mailbox has been
+//        closed: who sees it under that lock finds the account, and pushes under it. So the bound is exact, and an
+//        account is met by its own incarnation's messages alone.
 //   MB3  A message that was counted says so (Item::kMetered) and is taken off as it leaves, by the process itself.
 // Cost for a process without a bound: a look at a byte on the line a sender is at anyway. With one: a spin lock and one
 // message_bytes() at each end.

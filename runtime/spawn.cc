@@ -81,6 +81,7 @@ void count_birth(System& system, Process* self, std::uint64_t by) noexcept {
 // Of a process that was not born; `admitted`: by the scheduler's policy.
 void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
+  forget_region(process);
 #if defined(__SANITIZE_THREAD__)
   sched::tsan_give_fiber(process.fiber);
 #endif
@@ -154,6 +155,12 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
 
 }  // namespace
 
+// Objects made in its closure or state are its own (region.h RG4).
+static void note_birth(System& system, const Birth& birth, std::size_t bytes) noexcept {
+  if (!system.keeps_regions) return;
+  if (Process* const self = resident(system)) begin_birth(*self, *birth.process, birth.closure, bytes);
+}
+
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
   Birth birth;
   birth.process = take_slot(system, options, true, birth.error);
@@ -161,6 +168,7 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
   const auto top = reinterpret_cast<std::uintptr_t>(birth.process->stack().top) - bytes;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
   birth.process->closure = birth.closure;
+  note_birth(system, birth, bytes);
   return birth;
 }
 
@@ -174,7 +182,9 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
   if (birth.closure == nullptr) {
     give_back(*birth.process);
     birth.process = nullptr;
+    return birth;
   }
+  note_birth(system, birth, start.state_bytes != 0 ? start.state_bytes : Process::kSmallState);
   return birth;
 }
 
@@ -200,6 +210,13 @@ std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
+  struct EndBirth {
+    Process* parent;
+    ~EndBirth() {
+      if (parent != nullptr && parent->has_region) [[unlikely]]
+        end_birth(*parent);
+    }
+  } end_of_birth{kin.parent};
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
@@ -211,6 +228,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.uncontained = process.faulted = false;
+  process.has_region = system.keeps_regions;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]
