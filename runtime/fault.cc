@@ -4,6 +4,7 @@
 #include "base/text_range.h"
 #include "runtime/behaviour.h"
 #include "runtime/flight_record.h"
+#include "runtime/holdings.h"
 #include "runtime/registry.h"
 #include "runtime/system.h"
 #include "sched/sched.h"
@@ -291,6 +292,9 @@ void land(void* argument) {
       process.reason = reason::system_limit;
     }
   }
+#if defined(__SANITIZE_THREAD__)
+  sched::tsan_wear_out(process.fiber);
+#endif
   process.deferring = 0;
   if (process.is_handler()) process.stateless = true;
   const Starter starter = record().starter;
@@ -353,6 +357,7 @@ void on_fault(int signal, siginfo_t* info, void* raw) {
   walk(here, from);
   if (why.empty()) {
     process->faulted = true;
+    if (process->has_region) check_holdings(*process);
     here.starter = process->start->behaves ? take_starter(*process) : Starter{};
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(process->stack_low, top - low);

@@ -8,6 +8,7 @@
 #include "runtime/report.h"
 #include "runtime/system.h"
 #include "runtime/timer.h"
+#include "sched/sched.h"
 
 #include <fmt/format.h>
 
@@ -15,10 +16,6 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
-
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 
 extern "C" {
 __thread erlking::gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec"))) = nullptr;
@@ -300,7 +297,12 @@ void Process::admit_or_refuse(Item* item) noexcept {
   drop_next_time(item);
 }
 
-void Process::note_left_slow(const Item& item) noexcept {
+void Process::note_received(const Item& item) noexcept {
+  note_left(item);
+  if (is_recorded()) worker->flight().record(detail::flight_word(item.type, detail::FlightWord::receive));
+}
+
+void Process::note_left(const Item& item) noexcept {
   if ((item.flags & Item::kCounted) != 0) mailbox.consume();
   if ((item.flags & Item::kTimed) != 0) set_timer_room(timer_room() + 1);
   if ((item.flags & Item::kMetered) != 0) detail::take_off(*this, item);
@@ -411,8 +413,15 @@ void give_timer_back(Process& process) noexcept {
   process.system->scheduler->worker(node.kind >> kTimerOwnerShift).return_timer(node);
 }
 
+void note_reply(const Process& asker) noexcept {
+  if (const sched::Task* const self = sched::current(); self != nullptr)
+    self->worker->flight().record(flight_word(asker.pid(), FlightWord::reply));
+}
+
 void drop_item(Item* item) noexcept {
   item->type->destroy(item->untyped_body());
+  if ((item->flags & Item::kHeld) != 0 && !let_go(*item)) [[unlikely]]
+    return;
   free_block(item);
 }
 
@@ -678,7 +687,7 @@ Bound deadline_of(const System& system, const Bound& bound) noexcept {
 Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound) {
   Process& target = system.process(to);
   return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+    if (target.is_metered()) [[unlikely]]
       return push_metered(system, target, item, to, waiting ? MeterLock::held : MeterLock::take);
     return waiting ? target.mailbox.push_message<true>(item, to.id) : target.mailbox.push_message(item, to.id);
   });
@@ -687,7 +696,7 @@ Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bou
 Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, const Bound& bound) {
   Process& target = system.process(to);
   return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+    if (target.is_metered()) [[unlikely]]
       return probe_metered(target, item, to, waiting ? MeterLock::held : MeterLock::take);
     return target.mailbox.probe(to.id);
   });
@@ -699,8 +708,8 @@ namespace {
 
 // Its end and as much of the reason as has room, for the flight recorder.
 void note_exit(const Process& process) noexcept {
+  if (!process.is_recorded()) return;
   sched::Flight& flight = process.worker->flight();
-  if (!flight.is_on()) return;
   flight.record(flight_word(process.pid(), FlightWord::exit));
   const std::string_view why = process.reason.is_exception() ? process.reason.type() : process.reason.name();
   for (std::size_t at = 0; at < std::min<std::size_t>(why.size(), 21); at += 7) {
@@ -753,7 +762,7 @@ void put_away(Process& process) noexcept {
   }
   if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
   Item* item = reversed(process.mailbox.close());
-  if (process.metered.load(relaxed)) [[unlikely]]  // relaxed: its own
+  if (process.is_metered()) [[unlikely]]
     close_account(process);
   if (process.named.load(base::seq_cst)) {  // [named] N1
     system.registry.remove(process.pid());
@@ -786,6 +795,8 @@ void put_away(Process& process) noexcept {
       refuse_signal(system, SignalPtr(left), process.pid(), process.reason);
     }
   }
+  const bool keeps_state = process.is_handler() && !process.stateless;  // which may lie in its region
+  if (process.has_region && !keeps_state) return_region(process);
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now
   if (process.timer != nullptr) {
@@ -797,6 +808,8 @@ void put_away(Process& process) noexcept {
     }
   }
   if (process.is_handler()) drop_state(process);
+  if (process.has_region) [[unlikely]]
+    return_region(process);
   Core& core = core_of(process);
   core.exited.store(core.exited.load(relaxed) + 1, relaxed);
 }
@@ -938,7 +951,7 @@ void Core::discard(sched::TimerNode& node) noexcept {
 void Core::reap(sched::Task& task) noexcept {
   Process& process = static_cast<Process&>(task);
 #if defined(__SANITIZE_THREAD__)
-  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
+  sched::tsan_give_fiber(process.fiber);
 #endif
   policy().retire(process);
   if (process.stack_low != nullptr) stacks().give_class(process.stack(), process.stack_class);

@@ -84,7 +84,7 @@ System::System(Options given)
     error = opened.error();
     return;
   }
-  if (!table.ok()) {
+  if (!table.ok() || !regions.ok()) {
     error = "no address space for the process table (ulimit -v?)";
     return;
   }
@@ -94,6 +94,7 @@ System::System(Options given)
     return;
   }
   collector = std::move(*heap);
+  if (collector->keeps_regions()) detail::keep_regions(*this);
   if (const auto drivers = io::driver_names(); std::ranges::find(drivers, options.io) == drivers.end()) {
     error = fmt::format("unknown I/O driver '{}': there are {}", options.io, fmt::join(drivers, ", "));
     return;
@@ -193,6 +194,7 @@ Port::Port(System& system) : system_(system) {
   if (process_ == nullptr) return;
   if (process_->system != &system) process_->system = &system;  // as for a new process
   process_->worker = nullptr;
+  process_->extras.store(system.extras, base::relaxed);              // relaxed: as the next
   process_->port_woken.store(0, base::relaxed);                      // relaxed: this thread's until a ticket is shown
   process_->mailbox.reopen(system.table.next_pid(*process_).id, 1);  // for signals: the DOWN it may wait for
 }
@@ -488,6 +490,7 @@ RuntimeStats Runtime::stats() const {
     stats.exited += core.exited.load(base::relaxed);
     stats.stalls += core.stalls.load(base::relaxed);
     stats.faults += core.faults.load(base::relaxed);
+    stats.reclaimed_bytes += core.reclaimed.load(base::relaxed);
     const sched::WorkerStats worker = core.stats();
     stats.dispatches += worker.dispatches;
     stats.steals += worker.steals;

@@ -11,10 +11,10 @@
 #pragma once
 
 #include "runtime/bound.h"
-#include "runtime/memory.h"
 #include "runtime/message.h"
 #include "runtime/pid.h"
 #include "runtime/process.h"
+#include "runtime/region.h"
 #include "runtime/system.h"
 
 #include <memory>
@@ -98,6 +98,12 @@ template <class T, class... Args>
   item->type = &type_info_of<T>;
   item->bytes = bytes;
   item->flags = Item::kInUse | Item::kCounted | (gc_pointer_free<T> ? Item::kPointerFree : 0);
+  [[maybe_unused]] bool tells = false;
+  if constexpr (!std::is_trivially_destructible_v<T>) {
+    tells = gc::holds() != nullptr;
+    if (tells) [[unlikely]]
+      begin_body(*item);
+  }
   if constexpr (std::is_nothrow_constructible_v<T, Args&&...>) {
     new (item->body<T>()) T(std::forward<Args>(args)...);
   } else {
@@ -108,6 +114,10 @@ template <class T, class... Args>
       heap().free_bytes(block, bytes);
       throw;
     }
+  }
+  if constexpr (!std::is_trivially_destructible_v<T>) {
+    if (tells) [[unlikely]]
+      end_body(*item);
   }
   return item;
 }
@@ -155,22 +165,26 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   }
 }
 
+/// push_message() of a process with extras (Process::extras); `flight`: the running worker's, null on other threads.
+Push push_with_extras(Process& target, Item* item, Pid to, sched::Flight* flight) noexcept;
+
 /// Delivers from the running process `self`, after a safe point without code of the user's in between.
 [[gnu::always_inline]] inline Push push_in_verb(Process& self, Process& target, Item* item, Pid to) noexcept {
   const sched::TouchInVerb touch;
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
-  worker.flight().record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));
-  const Push push = target.metered.load(base::relaxed) ? push_metered(*self.system, target, item, to)  // relaxed: MB2
-                                                       : target.mailbox.push_message(item, to.id);
+  Push push;
+  if (target.extras.load(base::relaxed) == 0) [[likely]] {  // relaxed: MB2
+    push = target.mailbox.push_message(item, to.id);
+  } else {
+    push = push_with_extras(target, item, to, &worker.flight());
+  }
   if (push == Push::woke) {
     __builtin_prefetch(&target.start);  // it runs soon, on lines that may be cold
     __builtin_prefetch(&target.inbox_head);
     __builtin_prefetch(target.sp.load(base::relaxed));
     target.note_ready();
-    worker.ready(target);
-  } else if (push >= Push::full) [[unlikely]] {
-    worker.flight().record(flight_word(to, FlightWord::refused));
+    self.worker->ready(target);  // perhaps another now: what is metered asks the user's code (memory.h)
   }
   return push;
 }
@@ -228,7 +242,7 @@ Delivery send(const To& address, T&& message, Bound bound) {
 }
 
 /// Passes a received message on, without touching its body. Refused: it is still the caller's. An empty Message:
-/// noproc.
+/// noproc. On the heap `region` one that another process has received: std::logic_error.
 Delivery send(const To& address, Message&& message);
 
 // What cannot be sent; the compiler shows the line, and so the way out.

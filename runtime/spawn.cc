@@ -3,14 +3,12 @@
 #include "runtime/handler.h"
 #include "runtime/process_wide.h"
 #include "runtime/system.h"
+#include "sched/sched.h"
 
 #include <atomic>
 #include <cxxabi.h>
 #include <new>
 
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -83,8 +81,9 @@ void count_birth(System& system, Process* self, std::uint64_t by) noexcept {
 // Of a process that was not born; `admitted`: by the scheduler's policy.
 void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
+  forget_region(process);
 #if defined(__SANITIZE_THREAD__)
-  if (process.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(process.fiber.tsan, nullptr));
+  sched::tsan_give_fiber(process.fiber);
 #endif
   if (admitted) system.scheduler->policy().retire(process);
   Process* const self = resident(system);
@@ -156,6 +155,12 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
 
 }  // namespace
 
+// Objects made in its closure or state are its own (region.h RG4).
+static void note_birth(System& system, const Birth& birth, std::size_t bytes) noexcept {
+  if (!system.keeps_regions) return;
+  if (Process* const self = resident(system)) begin_birth(*self, *birth.process, birth.closure, bytes);
+}
+
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
   Birth birth;
   birth.process = take_slot(system, options, true, birth.error);
@@ -163,6 +168,7 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
   const auto top = reinterpret_cast<std::uintptr_t>(birth.process->stack().top) - bytes;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
   birth.process->closure = birth.closure;
+  note_birth(system, birth, bytes);
   return birth;
 }
 
@@ -176,7 +182,9 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
   if (birth.closure == nullptr) {
     give_back(*birth.process);
     birth.process = nullptr;
+    return birth;
   }
+  note_birth(system, birth, start.state_bytes != 0 ? start.state_bytes : Process::kSmallState);
   return birth;
 }
 
@@ -202,7 +210,13 @@ std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
-  const Uncontained half_born;  // F3: what is undone is destroyed
+  struct EndBirth {
+    Process* parent;
+    ~EndBirth() {
+      if (parent != nullptr && parent->has_region) [[unlikely]]
+        end_birth(*parent);
+    }
+  } end_of_birth{kin.parent};
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
@@ -214,6 +228,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.uncontained = process.faulted = false;
+  process.has_region = system.keeps_regions;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]
@@ -231,7 +246,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
       handler ? sched::kStackless : sched::prepare_stack(static_cast<std::byte*>(birth.closure), &process_main);
   process.sp.store(sp, base::relaxed);  // relaxed: the mailbox's word publishes it, or the queue
 #if defined(__SANITIZE_THREAD__)
-  if (!handler) process.fiber.tsan = __tsan_create_fiber(0);
+  if (!handler) sched::tsan_take_fiber(process.fiber);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   process.fiber.bottom = process.stack().low;
@@ -265,11 +280,12 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     process.relations.reset();
     return undo(process, SpawnError::system_limit);
   }
-  process.metered.store(options.max_memory != 0, base::relaxed);  // relaxed: the mailbox's word publishes it
+  process.extras.store((options.max_memory != 0 ? Process::kMetered : 0) | system.extras,
+                       base::relaxed);  // relaxed: the mailbox's word publishes it
   // Not a port; set by who runs it.
   process.worker =
       parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
-  if (parent != nullptr) {
+  if (parent != nullptr && parent->is_recorded()) {
     parent->worker->flight().record(flight_word(pid, FlightWord::spawn), flight_word(&start, FlightWord::start));
   }
   if (!waits) process.note_ready();

@@ -11,6 +11,7 @@
 #include "runtime/options.h"
 #include "runtime/process.h"
 #include "runtime/process_table.h"
+#include "runtime/region.h"
 #include "runtime/registry.h"
 #include "runtime/report.h"
 #include "runtime/roots.h"
@@ -40,6 +41,7 @@ class Core final : public sched::Worker {
   std::unique_ptr<io::Driver> driver;                // made at the first operation (Io); not on `threads`
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
   std::atomic<std::uint64_t> faults{0};              // contained here; as above
+  std::atomic<std::uint64_t> reclaimed{0};           // bytes of regions, not given back by who owned them; as above
 
   std::atomic<std::uint64_t> stalls{0};  // told of, a spare worker's; the watcher's
 
@@ -86,11 +88,14 @@ struct System {
 
   const Options options;
   const bool contains_faults = options.on_fault == "contain";
+  const std::uint8_t extras = options.flight_recorder != 0 ? Process::kRecorded : 0;  // of each process
   const int tag;  // 0 to 63, of this runtime among those of the program; -1: there are 64 others
   base::Clock clock;
   std::unique_ptr<gc::Collector> collector;
   sched::StackPool stacks;
   detail::ProcessTable table;
+  detail::Regions regions;
+  bool keeps_regions = false;  // set before there are processes
   detail::Registry registry;
   detail::GroupTable groups;
   std::unique_ptr<detail::CallGraph> call_graph;  // null unless Options.call_cycles

@@ -12,6 +12,7 @@
 
 #include "sched/context.h"    // IWYU pragma: export
 #include "sched/cpus.h"       // IWYU pragma: export
+#include "sched/fiber.h"      // IWYU pragma: export
 #include "sched/flight.h"     // IWYU pragma: export
 #include "sched/hand_over.h"  // IWYU pragma: export
 #include "sched/inbox.h"      // IWYU pragma: export

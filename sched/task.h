@@ -43,6 +43,7 @@ struct ExceptionState {
 struct FiberHandles {
 #if defined(__SANITIZE_THREAD__)
   void* tsan = nullptr;
+  unsigned tsan_uses = 0;  // tasks it has been (fiber.h)
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   void* fake_stack = nullptr;

@@ -448,7 +448,7 @@ Loop* Worker::take_loop(unsigned cls) noexcept {
   loop->worker = this;
   loop->sp.store(prepare_stack(reinterpret_cast<std::byte*>(loop), &run_loop), relaxed);
 #if defined(__SANITIZE_THREAD__)
-  loop->fiber.tsan = __tsan_create_fiber(0);
+  tsan_take_fiber(loop->fiber);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   loop->fiber.bottom = stack.low;
@@ -460,7 +460,7 @@ Loop* Worker::take_loop(unsigned cls) noexcept {
 // A loop that is at rest, or has been left for good.
 void Worker::end_loop(Loop& loop) noexcept {
 #if defined(__SANITIZE_THREAD__)
-  __tsan_destroy_fiber(loop.fiber.tsan);
+  tsan_give_fiber(loop.fiber);
 #endif
   stacks_.give_class(loop.stack, loop.stack_class);
 }

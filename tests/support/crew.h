@@ -31,9 +31,6 @@
 #include <utility>
 #include <vector>
 
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -198,7 +195,7 @@ class Crew {
     job.sp.store(sched::prepare_stack(stack.top, &Job::main),
                  std::memory_order_relaxed);  // relaxed: nobody knows it yet
 #if defined(__SANITIZE_THREAD__)
-    job.fiber.tsan = __tsan_create_fiber(0);
+    sched::tsan_take_fiber(job.fiber);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
     job.fiber.bottom = stack.low;
@@ -264,7 +261,7 @@ class Crew {
   }
   static void release([[maybe_unused]] Job& job) {
 #if defined(__SANITIZE_THREAD__)
-    if (job.fiber.tsan != nullptr) __tsan_destroy_fiber(std::exchange(job.fiber.tsan, nullptr));
+    sched::tsan_give_fiber(job.fiber);
 #endif
   }
 
