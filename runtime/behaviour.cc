@@ -261,7 +261,7 @@ StartError start_error(const System& system, SpawnError error, const SpawnOption
 
 std::expected<Monitored, StartError> Launch::complete(Birth& birth, const SpawnOptions& options, const Start& start,
                                                       Tie tie) {
-  const auto made = complete_spawn(birth, options, start, {.parent = &self_, .tie = tie});
+  const auto made = uncontained([&] { return complete_spawn(birth, options, start, {.parent = &self_, .tie = tie}); });
   if (!made) return std::unexpected(start_error(*self_.system, made.error(), options));
   while (wait_.wait() == TicketWait::Ended::opened) {
   }
@@ -279,7 +279,8 @@ Started complete_unawaited(Process& self, Birth& birth, ItemPtr answer, const Sp
   answer->set_flags(0);
   const Pid pid = self.system->table.next_pid(*birth.process);
   answer->body<Launched>()->pid = pid;
-  const auto made = complete_spawn(birth, options, start, {.parent = &self, .tie = Tie::link});
+  const auto made =
+      uncontained([&] { return complete_spawn(birth, options, start, {.parent = &self, .tie = Tie::link}); });
   if (!made) return std::unexpected(start_error(*self.system, made.error(), options));
   static_cast<void>(answer.release());  // its answer by now, perhaps on its way
   return made->pid;

@@ -64,7 +64,7 @@ Push push_metered(System& system, Process& target, Item* item, Pid to, MeterLock
   Push push;
   {
     const MaybeLock lock(target.waiters_lock, how);
-    if (!target.metered.load(base::relaxed) || target.mailbox.id() != to.id) return Push::closed;  // MB2
+    if (!target.is_metered() || target.mailbox.id() != to.id) return Push::closed;  // MB2
     MemoryAccount& account = target.relations->memory;
     const bool exceeds = bytes > account.most || account.queued > account.most - bytes;
     if (exceeds && account.over == OverMemory::refuse) return Push::full;
@@ -93,7 +93,7 @@ Push probe_metered(Process& target, const Item& item, Pid to, MeterLock how) noe
   const std::size_t bytes = bytes_of(item);
   {
     const MaybeLock lock(target.waiters_lock, how);
-    if (!target.metered.load(base::relaxed) || target.mailbox.id() != to.id) return Push::closed;  // MB2
+    if (!target.is_metered() || target.mailbox.id() != to.id) return Push::closed;  // MB2
     const MemoryAccount& account = target.relations->memory;
     const bool exceeds = bytes > account.most || account.queued > account.most - bytes;
     if (exceeds && account.over == OverMemory::refuse) return Push::full;
@@ -111,11 +111,11 @@ void take_off(Process& process, const Item& item) noexcept {
 
 void close_account(Process& process) noexcept {
   const base::SpinLockGuard lock(process.waiters_lock);
-  process.metered.store(false, base::relaxed);  // relaxed: under the lock
+  process.extras.store(process.extras.load(base::relaxed) & ~Process::kMetered, base::relaxed);  // relaxed: MB2
 }
 
 std::size_t queued_bytes(const Process& process) noexcept {
-  if (process.metered.load(base::relaxed)) {
+  if (process.is_metered()) {
     const base::SpinLockGuard lock(const_cast<Process&>(process).waiters_lock);
     return process.relations->memory.queued;
   }

@@ -6,7 +6,7 @@
 //   MB1  Counted are messages accepted and not yet received, each with its block and what message_bytes() says it owns;
 //        not what is never refused (timers' messages, signals, replies), nor what has been received: that is the
 //        process's own.
-//   MB2  `metered` is set before the process can be sent to and cleared, under waiters_lock, after its mailbox has been
+//   MB2  Process::kMetered is set before it can be sent to and cleared, under waiters_lock, after its mailbox has been
 //        closed: who sees it under that lock finds the account, and pushes under it. So the bound is exact, and an
 //        account is met by its own incarnation's messages alone.
 //   MB3  A message that was counted says so (Item::kMetered) and is taken off as it leaves, by the process itself.

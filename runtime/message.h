@@ -88,11 +88,12 @@ struct Item {
 
   static constexpr std::uint16_t kInUse = gc::kInUse;              // always
   static constexpr std::uint16_t kPointerFree = gc::kPointerFree;  // its body holds no Gc
-  static constexpr std::uint16_t kCounted = 4;  // takes a place in the bound: gives it back when it leaves
-  static constexpr std::uint16_t kTimed = 8;    // a timer's: takes one of the places for timers instead (timer.h TM5)
-  static constexpr std::uint16_t kDown = 16;    // its body begins with a Down (monitor.h)
-  static constexpr std::uint16_t kAnswer = 32;  // its body begins with an AnswerHead (call.h)
+  static constexpr std::uint16_t kCounted = 4;   // takes a place in the bound: gives it back when it leaves
+  static constexpr std::uint16_t kTimed = 8;     // a timer's: takes one of the places for timers instead (timer.h TM5)
+  static constexpr std::uint16_t kDown = 16;     // its body begins with a Down (monitor.h)
+  static constexpr std::uint16_t kAnswer = 32;   // its body begins with an AnswerHead (call.h)
   static constexpr std::uint16_t kMetered = 64;  // counted in bytes, too: taken off when it leaves (memory.h)
+  static constexpr std::uint16_t kRecorded = 512;  // its receipt is for the flight recorder
   /// Those given, and what says nothing of the mailbox as it was.
   void set_flags(unsigned others) noexcept {
     flags = static_cast<std::uint16_t>(others | (flags & (kInUse | kPointerFree)));

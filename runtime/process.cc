@@ -296,7 +296,12 @@ void Process::admit_or_refuse(Item* item) noexcept {
   drop_next_time(item);
 }
 
-void Process::note_left_slow(const Item& item) noexcept {
+void Process::note_received(const Item& item) noexcept {
+  note_left(item);
+  if (is_recorded()) worker->flight().record(detail::flight_word(item.type, detail::FlightWord::receive));
+}
+
+void Process::note_left(const Item& item) noexcept {
   if ((item.flags & Item::kCounted) != 0) mailbox.consume();
   if ((item.flags & Item::kTimed) != 0) set_timer_room(timer_room() + 1);
   if ((item.flags & Item::kMetered) != 0) detail::take_off(*this, item);
@@ -402,6 +407,11 @@ bool can_time(Process& process, const Bound& bound) noexcept {
 void give_timer_back(Process& process) noexcept {
   sched::TimerNode& node = *std::exchange(process.timer, nullptr);
   process.system->scheduler->worker(node.kind >> kTimerOwnerShift).return_timer(node);
+}
+
+void note_reply(const Process& asker) noexcept {
+  if (const sched::Task* const self = sched::current(); self != nullptr)
+    self->worker->flight().record(flight_word(asker.pid(), FlightWord::reply));
 }
 
 void drop_item(Item* item) noexcept {
@@ -671,7 +681,7 @@ Bound deadline_of(const System& system, const Bound& bound) noexcept {
 Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound) {
   Process& target = system.process(to);
   return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+    if (target.is_metered()) [[unlikely]]
       return push_metered(system, target, item, to, waiting ? MeterLock::held : MeterLock::take);
     return waiting ? target.mailbox.push_message<true>(item, to.id) : target.mailbox.push_message(item, to.id);
   });
@@ -680,7 +690,7 @@ Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bou
 Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, const Bound& bound) {
   Process& target = system.process(to);
   return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.metered.load(relaxed)) [[unlikely]]  // relaxed: MB2
+    if (target.is_metered()) [[unlikely]]
       return probe_metered(target, item, to, waiting ? MeterLock::held : MeterLock::take);
     return target.mailbox.probe(to.id);
   });
@@ -692,8 +702,8 @@ namespace {
 
 // Its end and as much of the reason as has room, for the flight recorder.
 void note_exit(const Process& process) noexcept {
+  if (!process.is_recorded()) return;
   sched::Flight& flight = process.worker->flight();
-  if (!flight.is_on()) return;
   flight.record(flight_word(process.pid(), FlightWord::exit));
   const std::string_view why = process.reason.is_exception() ? process.reason.type() : process.reason.name();
   for (std::size_t at = 0; at < std::min<std::size_t>(why.size(), 21); at += 7) {
@@ -746,7 +756,7 @@ void put_away(Process& process) noexcept {
   }
   if (process.named.load(base::seq_cst)) system.registry.remove(process.pid());  // D1: first of all
   Item* item = reversed(process.mailbox.close());
-  if (process.metered.load(relaxed)) [[unlikely]]  // relaxed: its own
+  if (process.is_metered()) [[unlikely]]
     close_account(process);
   if (process.named.load(base::seq_cst)) {  // [named] N1
     system.registry.remove(process.pid());

@@ -178,7 +178,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   // --- what senders touch: one line with Task::sp, link, home ---
   std::atomic<bool> tells_deadline{false};  // its calls say when their callers give up (behaviour.h)
   std::atomic<bool> supervises{false};      // a supervisor; read by who stops the runtime, as its children's parent is
-  std::atomic<bool> metered{false};         // has a bound on bytes, too (memory.h)
+  std::atomic<std::uint8_t> extras{0};      // kMetered, kRecorded: what costs a sender one look if there is neither
   Inbox mailbox;
   std::atomic<detail::Waiter*> waiters{nullptr};  // head of the list of waiting senders
 
@@ -219,6 +219,8 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   std::atomic<std::uint32_t> port_woken{0};        // a port's futex; a process's: see timer_room()
   std::atomic<std::int32_t> timer_room_shared{0};  // what others have added to timer_room() and taken
 
+  static constexpr std::uint8_t kMetered = 1;   // has a bound on bytes, too (memory.h)
+  static constexpr std::uint8_t kRecorded = 2;  // its runtime has a flight recorder; from birth on
   static constexpr std::int32_t kBudget = 2000;
   /// What a spawn costs of it: who spawns many lets them run while their lines, and those of the ended, are warm.
   static constexpr std::int32_t kSpawnCost = 64;
@@ -228,6 +230,8 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool is_handler() const noexcept { return start->handle != nullptr; }
   /// Stands for a thread that is no process: it can wait for answers, and never runs.
   bool is_port() const noexcept { return worker == nullptr; }
+  bool is_metered() const noexcept { return (extras.load(base::relaxed) & kMetered) != 0; }    // relaxed: MB2
+  bool is_recorded() const noexcept { return (extras.load(base::relaxed) & kRecorded) != 0; }  // relaxed: a constant
 
   // --- receiving; the process itself ---
 
@@ -237,18 +241,15 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     *at = item->next;
     if (item->next != nullptr) __builtin_prefetch(item->next);  // next, and by now out of the first cache
     if (inbox_tail == &item->next) inbox_tail = at;
-    note_left(*item);
     ++received;
-    worker->flight().record(detail::flight_word(item->type, detail::FlightWord::receive));
+    if ((item->flags & (Item::kCounted | Item::kMetered | Item::kRecorded)) == Item::kCounted) [[likely]]
+      mailbox.consume();
+    else
+      note_received(*item);
     return item;
   }
   /// Gives back what a message took of a bound.
-  void note_left(const Item& item) noexcept {
-    if ((item.flags & (Item::kCounted | Item::kMetered)) == Item::kCounted) [[likely]]
-      mailbox.consume();
-    else
-      note_left_slow(item);
-  }
+  void note_left(const Item& item) noexcept;
   /// Places for timers, as the process counts them itself (TM5); any thread looks, the process alone changes it.
   std::int32_t timer_room() const noexcept {
     return static_cast<std::int32_t>(port_woken.load(base::relaxed));  // relaxed: a count
@@ -299,11 +300,15 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   // --- waiting ---
 
   /// It goes on, after a wait: for its worker's flight recorder.
-  void note_running() noexcept { worker->flight().record(detail::flight_word(pid(), detail::FlightWord::run)); }
+  void note_running() noexcept {
+    if (is_recorded()) [[unlikely]]
+      worker->flight().record(detail::flight_word(pid(), detail::FlightWord::run));
+  }
   /// The same for the first time.
   void note_beginning() noexcept {
-    worker->flight().record(detail::flight_word(pid(), detail::FlightWord::begin),
-                            detail::flight_word(start, detail::FlightWord::start));
+    if (is_recorded()) [[unlikely]]
+      worker->flight().record(detail::flight_word(pid(), detail::FlightWord::begin),
+                              detail::flight_word(start, detail::FlightWord::start));
   }
   /// Ends every wait for room here that room can end (D-B1–D-B3).
   void wake_waiters() noexcept;
@@ -314,7 +319,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 
  private:
   static Item settling_;  // as `later`: see is_settling()
-  void note_left_slow(const Item& item) noexcept;
+  void note_received(const Item& item) noexcept;
   void checkpoint_slow();
   void act_on_doom_slow();
   void drop_later() noexcept;
@@ -558,14 +563,17 @@ Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, co
 /// The bound as an instant, counted from now.
 Bound deadline_of(const System& system, const Bound& bound) noexcept;
 
+/// For the flight recorder of the worker that runs who answers.
+void note_reply(const Process& asker) noexcept;
+
 /// Who answers a ticket: writes through `write` iff the ticket still waits for `number`.
 template <class Write>
 bool answer_ticket(Process& asker, std::uint64_t number, Write&& write) noexcept {
   using Claim = Ticket<base::Real>::Claim;
   const Claim claim = asker.ticket.claim_answer(number);
   if (claim == Claim::lost) return false;
-  if (const sched::Task* const self = sched::current(); self != nullptr) [[likely]]
-    self->worker->flight().record(flight_word(asker.pid(), FlightWord::reply));
+  if (asker.is_recorded()) [[unlikely]]
+    note_reply(asker);
   write(asker.cell);
   asker.ticket.finish(number);
   if (claim == Claim::won_armed) make_ready(asker);

@@ -180,6 +180,7 @@ Port::Port(System& system) : system_(system) {
   if (process_ == nullptr) return;
   if (process_->system != &system) process_->system = &system;  // as for a new process
   process_->worker = nullptr;
+  process_->extras.store(system.extras, base::relaxed);              // relaxed: as the next
   process_->port_woken.store(0, base::relaxed);                      // relaxed: this thread's until a ticket is shown
   process_->mailbox.reopen(system.table.next_pid(*process_).id, 1);  // for signals: the DOWN it may wait for
 }

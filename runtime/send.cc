@@ -1,14 +1,27 @@
 #include "runtime/send.h"
 
+#include "runtime/memory.h"
+
 namespace erlking {
 
 namespace detail {
 
 Pid resolve(const System& system, Name name) { return name.node.empty() ? system.registry.find(name.name) : Pid{}; }
 
+Push push_with_extras(Process& target, Item* item, Pid to, sched::Flight* flight) noexcept {
+  if (target.is_recorded()) {
+    item->flags |= Item::kRecorded;
+    if (flight != nullptr) flight->record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));
+  }
+  const Push push =
+      target.is_metered() ? push_metered(*target.system, target, item, to) : target.mailbox.push_message(item, to.id);
+  if (push >= Push::full && flight != nullptr) flight->record(flight_word(to, FlightWord::refused));
+  return push;
+}
+
 Push push_from_outside(System& system, Process& target, Item* item, Pid to) noexcept {
-  const Push push = target.metered.load(base::relaxed) ? push_metered(system, target, item, to)  // relaxed: MB2
-                                                       : target.mailbox.push_message(item, to.id);
+  const Push push = target.extras.load(base::relaxed) == 0 ? target.mailbox.push_message(item, to.id)  // relaxed: MB2
+                                                           : push_with_extras(target, item, to, nullptr);
   if (push == Push::woke) {
     target.note_ready();
     system.scheduler->policy().submit(target);

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "runtime/bound.h"
-#include "runtime/memory.h"
 #include "runtime/message.h"
 #include "runtime/pid.h"
 #include "runtime/process.h"
@@ -144,21 +143,25 @@ inline Delivery delivery_of(Push push, Process& target) noexcept {
   }
 }
 
+/// push_message() of a process with extras (Process::extras); `flight`: the running worker's, null on other threads.
+Push push_with_extras(Process& target, Item* item, Pid to, sched::Flight* flight) noexcept;
+
 /// Delivers from the running process `self`.
 [[gnu::always_inline]] inline Push push_from(Process& self, Process& target, Item* item, Pid to) noexcept {
   sched::Worker& worker = *self.worker;
   if (target.home.load(base::relaxed) != worker.index()) worker.count_cross();  // relaxed: the governor's estimate
-  worker.flight().record(flight_word(to, FlightWord::send), flight_word(item->type, FlightWord::type));
-  const Push push = target.metered.load(base::relaxed) ? push_metered(*self.system, target, item, to)  // relaxed: MB2
-                                                       : target.mailbox.push_message(item, to.id);
+  Push push;
+  if (target.extras.load(base::relaxed) == 0) [[likely]] {  // relaxed: MB2
+    push = target.mailbox.push_message(item, to.id);
+  } else {
+    push = push_with_extras(target, item, to, &worker.flight());
+  }
   if (push == Push::woke) {
     __builtin_prefetch(&target.start);  // it runs soon, on lines that may be cold
     __builtin_prefetch(&target.inbox_head);
     __builtin_prefetch(target.sp.load(base::relaxed));
     target.note_ready();
     worker.ready(target);
-  } else if (push >= Push::full) [[unlikely]] {
-    worker.flight().record(flight_word(to, FlightWord::refused));
   }
   return push;
 }

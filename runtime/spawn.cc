@@ -200,7 +200,6 @@ std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
-  const Uncontained half_born;  // F3: what is undone is destroyed
   Process& process = *birth.process;
   System& system = *process.system;
   const Pid pid = system.table.next_pid(process);
@@ -263,11 +262,12 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
     process.relations.reset();
     return undo(process, SpawnError::system_limit);
   }
-  process.metered.store(options.max_memory != 0, base::relaxed);  // relaxed: the mailbox's word publishes it
+  process.extras.store((options.max_memory != 0 ? Process::kMetered : 0) | system.extras,
+                       base::relaxed);  // relaxed: the mailbox's word publishes it
   // Not a port; set by who runs it.
   process.worker =
       parent != nullptr ? parent->worker : &system.scheduler->worker(process.pin == sched::kNoWorker ? 0 : process.pin);
-  if (parent != nullptr) {
+  if (parent != nullptr && parent->is_recorded()) {
     parent->worker->flight().record(flight_word(pid, FlightWord::spawn), flight_word(&start, FlightWord::start));
   }
   if (!waits) process.note_ready();

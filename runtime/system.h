@@ -68,6 +68,7 @@ struct System {
 
   const Options options;
   const bool contains_faults = options.on_fault == "contain";
+  const std::uint8_t extras = options.flight_recorder != 0 ? Process::kRecorded : 0;  // of each process
   const int tag;  // 0 to 63, of this runtime among those of the program; -1: there are 64 others
   base::Clock clock;
   std::unique_ptr<gc::Collector> collector;
