@@ -35,9 +35,9 @@ namespace erlking::sched {
 
 #if defined(__SANITIZE_THREAD__)
 /// A fiber for `handles`; any thread. ThreadSanitizer takes 1 to 6 ms for a new one, whose megabyte it zeroes, so that
-/// those of tasks that are over are used again: 64 times, as what a task had called when it left for good stays on its
-/// fiber's list of calls, which has room for 65,536. Whoever takes it up is to ThreadSanitizer the same thread as those
-/// before; no other order is made, the list of fibers being one of each thread.
+/// those of tasks that are over are used again, 256 of them: 64 times each, as what a task had called when it left for
+/// good stays on its fiber's list of calls, which has room for 65,536. Whoever takes one up is to ThreadSanitizer the
+/// same thread as those before; no other order is made.
 void tsan_take_fiber(FiberHandles& handles);
 /// If there is one.
 void tsan_give_fiber(FiberHandles& handles) noexcept;
