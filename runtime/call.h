@@ -178,7 +178,8 @@ inline base::Nanos call_deadline(Process& asker, Process& target, const Bound& b
 /// `bound`, but not beyond the deadline of the call that `self`, a behaviour, handles.
 Bound within_call(Process& self, const Bound& bound) noexcept;
 
-/// The whole of a call for `asker`, the running process or a port, to what a Target says.
+/// The whole of a call for `asker`, the running process after a safe point without code of the user's in between, or a
+/// port, to what a Target says.
 template <Lane lane = Lane::message, Request M>
 typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp, M&& request, const Bound& bound) {
   using Value = typename ReplyCell<M>::Value;
@@ -193,7 +194,7 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
     From<M>& from() noexcept { return item->body<Called<M>>()->from; }
     void make(std::uint64_t stamp, M&& request) {
       if (outside == nullptr) [[likely]] {
-        item = make_item<Called<M>>(stamp, std::move(request), From<M>{});
+        item = make_item_in_verb<Called<M>>(stamp, std::move(request), From<M>{});
       } else {
         OutsideHeap scope(*outside);
         item = make_item<Called<M>>(stamp, std::move(request), From<M>{});
@@ -230,15 +231,17 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
         }
       } revoke{wait, cell};
       sent.from().aim(ReplyTo{&asker, wait.number(), gives_up});
+      if constexpr (lane == Lane::system) sched::note_touch();  // for wait()
       const Push pushed = lane == Lane::system ? push_uncounted(system, sent.item, to)
                           : asker.is_port()    ? push_from_outside(system, target, sent.item, to)
-                                               : push_from(asker, target, sent.item, to);
+                                               : push_made<M>(asker, target, sent.item, to);
       if (pushed == Push::closed) return failed(CallFailure::noproc);
       if (pushed != Push::full) {
         sent.item = nullptr;
         const CallWatch watch(system.call_graph.get(), system, asker.pid(), wait.number(), to);
-        while (wait.wait() == TicketWait::Ended::opened) {
-        }
+        if (system.call_graph != nullptr) [[unlikely]]
+          sched::note_touch();
+        while (wait.wait() == TicketWait::Ended::opened) sched::note_touch();
         revoke.over = true;
         return wait.revoke() ? cell.take() : failed(CallFailure::timeout);
       }
@@ -251,6 +254,7 @@ typename ReplyCell<M>::Value call_as(Process& asker, Pid to, std::uint64_t stamp
     const Push room = wait_for_room(system, asker, to, *sent.item, until);
     if (room == Push::closed) return failed(CallFailure::noproc);
     if (room == Push::full) return failed(CallFailure::full);
+    sched::note_touch();
   }
 }
 

@@ -432,12 +432,12 @@ class ReceiveWait {
   ReceiveWait(const ReceiveWait&) = delete;
   ReceiveWait& operator=(const ReceiveWait&) = delete;
 
-  /// Called when the list ends at `at`: true: *at is a message now; false: the bound has passed.
+  /// Called when the list ends at `at`: true: *at is a message now; false: the bound has passed. After a touch was noted,
+  /// as TicketWait::wait().
   [[gnu::always_inline]] bool more(Item** at) {
     // The way of a process that finds its mailbox empty and is sent a message: park, timer, switch, direct.
     Process& p = process_;
     const bool timed = !bound_.is_forever();
-    sched::note_touch();  // to where parked() switches: has_timer() and arm() are of one worker
     if ((timed && (!has_timer(p) || armed_ || bound_.is_poll())) || p.doomed || !p.mailbox.park()) [[unlikely]]
       return more_slow(at);
     if (timed) arm();
@@ -502,11 +502,11 @@ class TicketWait {
   std::uint64_t number() const noexcept { return number_; }
   enum class Ended : std::uint8_t { answered, opened, expired };
   /// Sleeps until answered, opened by a waker, or past the bound. Executes signals; a lethal one is thrown, with the
-  /// ticket still open (the destructor revokes). `armed`: arm() has been called already.
+  /// ticket still open (the destructor revokes). Where a process's own code may be about: after a touch was noted
+  /// (sched/touch.h), as up to the switch has_timer() and arm_timer() are of one worker.
   [[gnu::always_inline]] Ended wait() {
     // The way of a process that asks and is answered: timer, arm, switch, done.
     Process& p = process_;
-    sched::note_touch();  // to the switch: has_timer() and arm_timer() are of one worker
     if (timer_ || armed_ || bound_.is_poll() || bound_.is_forever() || p.is_port() || !has_timer(p) || p.doomed ||
         !p.ticket.arm(number_)) [[unlikely]]
       return wait_slow();

@@ -273,6 +273,7 @@ auto receive(Bound bound, Cs... clauses) -> typename detail::common_result<Cs...
   for (;;) {
     for (; *at != nullptr; at = &(*at)->next) {
       if ((detail::try_clause(clauses, process, at, wait, result) || ...)) return result.get();
+      sched::note_touch();  // for more(): a guard may have run, for any time
     }
     if (!wait.more(at)) [[unlikely]] {
       wait.end();

@@ -119,7 +119,10 @@ class SelectWait {
     process_.nudge = Nudge::none;
     std::apply([](auto&... part) { (disarm(part), ...); }, parts_);
   }
-  bool more(Item** at) { return wait_.more(at); }
+  bool more(Item** at) {
+    sched::note_touch();
+    return wait_.more(at);
+  }
 
  private:
   template <class P>

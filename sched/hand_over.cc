@@ -22,9 +22,11 @@ using base::seq_cst;
 namespace {
 
 constexpr int kSignal = SIGURG;
-constexpr Nanos kLook = 2'000'000, kAgain = 1'000'000, kAnswer = 5'000'000;
+constexpr Nanos kLook = 2'000'000, kCalmLook = 8'000'000, kAgain = 1'000'000, kAnswer = 5'000'000;
+constexpr Nanos kClose = 2'000'000'000;  // where there was one hog there are more: so long it looks closely
+constexpr std::uint64_t kFew = 64;       // so few dispatches from look to look: one of them may be of a hog
+constexpr Nanos kQuiet = 100'000'000;
 constexpr std::int64_t kTouch = 400'000;  // more than any touch takes of its thread's time, a page that is cleared too
-constexpr unsigned kQuietLooks = 50;
 
 // The handler is the program's; counted, like the runtimes that use it.
 base::Mutex handler_mutex;
@@ -65,7 +67,8 @@ bool HandOver::start() noexcept {
 
 void HandOver::stop() noexcept {
   if (!installed_) return;
-  stopping_.store(true, seq_cst);
+  stopping_.store(1, seq_cst);
+  base::futex_wake(stopping_);
   asleep_.store(1, seq_cst);
   wake();
   thread_.join();
@@ -113,9 +116,12 @@ void* HandOver::watcher_main(void* self) noexcept {
 }
 
 void HandOver::watch() noexcept {
-  unsigned quiet = 0;
-  while (!stopping_.load(seq_cst)) {
+  Nanos awake_at = 0;
+  Nanos close_until = 0;
+  while (stopping_.load(seq_cst) == 0) {
+    const Nanos now = base::monotonic_now();
     bool awake = false;
+    bool close = now < close_until;
     bool again = false;
     for (unsigned i = 0; i < scheduler_.asked(); ++i) {
       Worker& worker = scheduler_.worker(i);
@@ -124,11 +130,10 @@ void HandOver::watch() noexcept {
       const std::uint64_t sleeps = worker.sleeps();
       const bool rests = worker.asleep() || worker.stands_by();
       awake = awake || !rests;
+      close = close || (!rests && dispatches - sight.dispatches < kFew);
       if (rests || dispatches != sight.dispatches || sleeps != sight.sleeps) {
-        sight = {.dispatches = dispatches,
-                 .sleeps = sleeps,
-                 .cpu = cpu_of(worker.thread_id_.load(relaxed)),
-                 .since = base::monotonic_now()};
+        sight = {
+            .dispatches = dispatches, .sleeps = sleeps, .cpu = cpu_of(worker.thread_id_.load(relaxed)), .since = now};
         continue;
       }
       // A thread that waits in the kernel, or for a CPU, is not disturbed: some of its waits would end early.
@@ -137,6 +142,7 @@ void HandOver::watch() noexcept {
       sight.cpu = cpu;
       if (try_hand_over(worker, sight)) {
         sight = {};
+        close_until = now + kClose;
       } else {
         again = true;
       }
@@ -144,12 +150,12 @@ void HandOver::watch() noexcept {
     for (unsigned i = scheduler_.asked(); i < scheduler_.size(); ++i) {
       Worker& spare = scheduler_.worker(i);
       if (spare.asleep() || spare.stands_by()) continue;
-      awake = true;
+      awake = close = true;
       spare.watched();
     }
-    quiet = awake ? 0 : quiet + 1;
-    if (quiet < kQuietLooks) {
-      nap(again ? kAgain : kLook);
+    if (awake) awake_at = now;
+    if (now - awake_at < kQuiet) {
+      nap(again ? kAgain : close ? kLook : kCalmLook);
       continue;
     }
     asleep_.store(1, seq_cst);  // [watcher-sleep] H6
@@ -157,16 +163,13 @@ void HandOver::watch() noexcept {
       const Worker& worker = scheduler_.worker(i);
       awake = !worker.asleep() && !worker.stands_by();
     }
-    while (!awake && !stopping_.load(seq_cst) && asleep_.load(seq_cst) != 0) base::futex_wait(asleep_, 1, kForever);
+    while (!awake && stopping_.load(seq_cst) == 0 && asleep_.load(seq_cst) != 0) base::futex_wait(asleep_, 1, kForever);
     asleep_.store(0, seq_cst);
-    quiet = 0;
+    awake_at = base::monotonic_now();
   }
 }
 
-void HandOver::nap(Nanos timeout) noexcept {
-  const timespec time{.tv_sec = 0, .tv_nsec = static_cast<long>(timeout)};
-  nanosleep(&time, nullptr);
-}
+void HandOver::nap(Nanos timeout) noexcept { base::futex_wait(stopping_, 0, timeout); }
 
 void HandOver::wake() noexcept {
   if (asleep_.exchange(0, seq_cst) != 0) base::futex_wake(asleep_);
