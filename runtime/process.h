@@ -432,8 +432,8 @@ class ReceiveWait {
   ReceiveWait(const ReceiveWait&) = delete;
   ReceiveWait& operator=(const ReceiveWait&) = delete;
 
-  /// Called when the list ends at `at`: true: *at is a message now; false: the bound has passed. After a touch was noted,
-  /// as TicketWait::wait().
+  /// Called when the list ends at `at`: true: *at is a message now; false: the bound has passed. After a touch was
+  /// noted, as TicketWait::wait().
   [[gnu::always_inline]] bool more(Item** at) {
     // The way of a process that finds its mailbox empty and is sent a message: park, timer, switch, direct.
     Process& p = process_;

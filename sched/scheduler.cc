@@ -153,10 +153,12 @@ void* Scheduler::thread_main(void* argument) {
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
-  sigset_t hand_over;  // whatever the program's threads block
-  sigemptyset(&hand_over);
-  sigaddset(&hand_over, SIGURG);
-  pthread_sigmask(SIG_UNBLOCK, &hand_over, nullptr);
+  // Whatever the program's threads block; a spare one is begun by the watcher, which blocks all: the kernel ends the
+  // program at a fault whose signal is blocked.
+  sigset_t own;
+  sigemptyset(&own);
+  for (const int number : {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) sigaddset(&own, number);
+  pthread_sigmask(SIG_UNBLOCK, &own, nullptr);
   const AlternateStack for_signals;
   worker.run(worker.scheduler_.seats_[worker.index()]);
   return nullptr;

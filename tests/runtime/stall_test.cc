@@ -98,6 +98,27 @@ TEST_F(StallTest, SleepersGoOnBesideAHog) {
   EXPECT_EQ(runtime.stats().workers, 1u);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+TEST_F(StallTest, AFaultOnASpareThreadIsContained) {
+  if (!hands_over()) GTEST_SKIP();
+  Runtime runtime(options());
+  std::atomic<bool> ends{false};
+  const Pid hogs = start(runtime, [&] {
+    while (!ends.load()) hog(1ms);
+  });
+  while (runtime.stats().hand_overs == 0) std::this_thread::sleep_for(1ms);
+  const Pid breaks = start(runtime, [] {  // the only worker's thread is a spare one by now
+    volatile int* volatile nowhere = nullptr;
+    *nowhere = 1;
+  });
+  const std::optional<Reason> why = runtime.wait(breaks, 120s);
+  ends = true;
+  ASSERT_TRUE(why);
+  EXPECT_TRUE(why->to_string().starts_with("{segv")) << why->to_string();
+  expect_end(runtime, hogs);
+}
+#endif
+
 TEST_F(StallTest, ItGoesBackAndMayHogAgain) {
   if (!hands_over()) GTEST_SKIP();
   Runtime runtime(options());
