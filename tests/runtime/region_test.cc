@@ -408,6 +408,24 @@ TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
   EXPECT_EQ(in_use(), 0u);
 }
 
+TEST_F(RegionTest, AMessageRefusedAndThenDroppedIsFreedByWhoHasIt) {
+  run([] {
+    life(End::normal, [] {
+      const Pid full = spawn({.mailbox = 1}, [] { wait_forever(); });
+      send(full, Note{});
+      tell_self(Page{});
+      tell_self(Note{});
+      Message refused = take();
+      EXPECT_EQ(send(full, std::move(refused)), Delivery::full);
+      const Message later = take();  // so that it is not the latest
+      refused = {};
+      exit(full, reason::kill);
+    });
+  });
+  EXPECT_EQ(in_use(), 0u);
+  EXPECT_EQ(rt().stats().reclaimed_bytes, 0u) << "left to the end of somebody's region";
+}
+
 TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
   run([this] {
     const Shared kept = share(Value(alive));
