@@ -9,6 +9,8 @@ namespace erlking::gc {
 
 /// Moved messages, magazines over slabs; see collector_owned.cc. Null: out of memory.
 std::unique_ptr<Collector> make_owned(const CollectorOptions& options) noexcept;
+/// The same memory, for a runtime that keeps regions. Null: out of memory.
+std::unique_ptr<Collector> make_region(const CollectorOptions& options) noexcept;
 /// Traced by the Boehm collector; see collector_boehm.cc. Null: out of memory. Only while boehm_refusal() answers null.
 std::unique_ptr<Collector> make_boehm(const CollectorOptions& options) noexcept;
 /// Why there is none in this program, a sentence; null: there is.

@@ -10,7 +10,7 @@ struct Backend {
   std::unique_ptr<Collector> (*make)(const CollectorOptions&) noexcept;
   const char* (*refusal)() noexcept = nullptr;  // why it cannot be had; null, or answers null: it can
 };
-constexpr Backend kBackends[] = {{"owned", make_owned}, {"boehm", make_boehm, boehm_refusal}};
+constexpr Backend kBackends[] = {{"owned", make_owned}, {"region", make_region}, {"boehm", make_boehm, boehm_refusal}};
 
 const char* refusal(const Backend& backend) noexcept {
   return backend.refusal == nullptr ? nullptr : backend.refusal();

@@ -53,6 +53,8 @@ class Collector {
   virtual std::string_view name() const noexcept = 0;
   /// What there is to a heap that traces; null: this one does not. The same at every call.
   virtual Tracer* tracer() noexcept { return nullptr; }
+  /// Whether who uses it is to keep what a process owns in a region, given back whole at its end (runtime/region.h).
+  virtual bool keeps_regions() const noexcept { return false; }
   /// A magazine of 1 to magazine_size(cls) free blocks of class `cls`, poisoned; empty: out of memory. One that traces
   /// need not count them, nor poisons them.
   virtual Magazine refill(Local& local, unsigned cls) noexcept = 0;

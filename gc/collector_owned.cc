@@ -2,6 +2,8 @@
 // Small blocks are carved from slabs and then circulate, Local to Local through the Depot, for the life of the heap;
 // slabs go back to the system when it ends. Memory is therefore bounded by the peak of live blocks per class, plus two
 // magazines per Local and class in use, plus less than one block at the end of each slab.
+// The heap "region" is this one, too: whose a block is shows in lists that the runtime keeps, so that an allocation and
+// a send cost the same.
 #include "gc/backends.h"
 #include "gc/depot.h"
 
@@ -18,7 +20,7 @@ constexpr std::size_t round_to_grain(std::size_t bytes) noexcept { return (bytes
 
 class Owned final : public Collector {
  public:
-  explicit Owned(const CollectorOptions& options) noexcept : max_bytes_(options.max_bytes) {}
+  Owned(const CollectorOptions& options, bool regions) noexcept : regions_(regions), max_bytes_(options.max_bytes) {}
 
   ~Owned() override {
     while (slabs_ != nullptr) {
@@ -29,7 +31,8 @@ class Owned final : public Collector {
     }
   }
 
-  std::string_view name() const noexcept override { return "owned"; }
+  std::string_view name() const noexcept override { return regions_ ? "region" : "owned"; }
+  bool keeps_regions() const noexcept override { return regions_; }
 
   Magazine refill(Local&, unsigned cls) noexcept override {
     const Magazine magazine = depot_.take(cls);
@@ -136,6 +139,7 @@ class Owned final : public Collector {
   template <class T>
   using Atomic = base::Real::atomic<T>;
 
+  const bool regions_;
   Depot depot_;
   Atomic<std::size_t> max_bytes_;    // only grows
   Atomic<std::size_t> reserved_{0};  // slabs and large blocks; never above max_bytes_
@@ -151,7 +155,11 @@ class Owned final : public Collector {
 }  // namespace
 
 std::unique_ptr<Collector> make_owned(const CollectorOptions& options) noexcept {
-  return std::unique_ptr<Collector>(new (std::nothrow) Owned(options));
+  return std::unique_ptr<Collector>(new (std::nothrow) Owned(options, false));
+}
+
+std::unique_ptr<Collector> make_region(const CollectorOptions& options) noexcept {
+  return std::unique_ptr<Collector>(new (std::nothrow) Owned(options, true));
 }
 
 }  // namespace erlking::gc

@@ -6,12 +6,14 @@
 //   drop          one load when it is the last, else one acq_rel fetch_sub
 //   read, move    nothing
 //   share         one operator new, which holds count and value
+//   each of them, on the heap `region`, in a process: a place in a table taken or given back (holds.h)
 //
 // It works alike with every Collector: the value lives on none of them. It is in namespace erlking because users
 // write it; cycles cannot form, for a value is complete before the first Ref to it exists.
 #pragma once
 
 #include "base/atomic.h"
+#include "gc/holds.h"
 
 #include <compare>
 #include <cstddef>
@@ -26,13 +28,24 @@ template <class T>
 class Ref;
 
 namespace gc::detail {
-template <class T>
-struct Shared {
-  template <class... Args>
-  explicit Shared(Args&&... args) : value(std::forward<Args>(args)...) {}
+struct Counted {
+  explicit Counted(void (*how)(Counted*) noexcept) noexcept : destroy(how) {}
   base::Real::atomic<std::uint64_t> count{1};
+  void (*const destroy)(Counted*) noexcept;
+};
+template <class T>
+struct Shared : Counted {
+  template <class... Args>
+  explicit Shared(Args&&... args)
+      : Counted([](Counted* shared) noexcept { delete static_cast<Shared*>(shared); }),
+        value(std::forward<Args>(args)...) {}
   const T value;
 };
+/// One reference less, in the place of a Ref that was not destroyed.
+inline void drop_counted(void* counted, std::uintptr_t) noexcept {
+  auto* const shared = static_cast<Counted*>(counted);
+  if (shared->count.fetch_sub(1, base::acq_rel) == 1) shared->destroy(shared);  // as in ~Ref() [drop]
+}
 }  // namespace gc::detail
 
 /// Moves `value` into shared, immutable storage. Takes rvalues only, so that no copy happens unseen. Throws what
@@ -55,9 +68,15 @@ class Ref {
   constexpr Ref(std::nullptr_t) noexcept {}  ///< the same
   Ref(const Ref& other) noexcept : shared_(other.shared_) {
     // relaxed: `other` keeps the value alive meanwhile, and nothing is published by a copy.
-    if (shared_ != nullptr) shared_->count.fetch_add(1, base::relaxed);
+    if (shared_ == nullptr) return;
+    shared_->count.fetch_add(1, base::relaxed);
+    tell_begin();
   }
-  constexpr Ref(Ref&& other) noexcept : shared_(std::exchange(other.shared_, nullptr)) {}
+  constexpr Ref(Ref&& other) noexcept : shared_(std::exchange(other.shared_, nullptr)) {
+    if (shared_ == nullptr) return;
+    other.tell_end();
+    tell_begin();
+  }
   Ref& operator=(const Ref& other) noexcept {
     Ref(other).swap(*this);
     return *this;
@@ -68,6 +87,7 @@ class Ref {
   }
   ~Ref() {
     if (shared_ == nullptr) return;
+    tell_end();
     // A count of one is ours alone: nobody else is left to copy it, so the locked instruction can be spared. Either
     // way, what every other holder did with the value happens before its destruction.
     if (shared_->count.load(base::acquire) == 1 ||          // acquire: after the fetch_sub of all others [drop]
@@ -88,7 +108,13 @@ class Ref {
   std::size_t use_count() const noexcept { return shared_ == nullptr ? 0 : shared_->count.load(base::relaxed); }
   /// Lets go of the value.
   void reset() noexcept { Ref().swap(*this); }
-  void swap(Ref& other) noexcept { std::swap(shared_, other.shared_); }
+  void swap(Ref& other) noexcept {
+    if (shared_ != nullptr) tell_end();
+    if (other.shared_ != nullptr) other.tell_end();
+    std::swap(shared_, other.shared_);
+    if (shared_ != nullptr) tell_begin();
+    if (other.shared_ != nullptr) other.tell_begin();
+  }
 
   /// Identity: whether, and in what address order, two Refs refer to one value. Compare values by *a == *b.
   friend constexpr bool operator==(const Ref& a, const Ref& b) noexcept { return a.shared_ == b.shared_; }
@@ -100,7 +126,17 @@ class Ref {
  private:
   template <class U>
   friend Ref<const std::remove_cvref_t<U>> share(U&& value);
-  constexpr explicit Ref(Shared* shared) noexcept : shared_(shared) {}
+  explicit Ref(Shared* shared) noexcept : shared_(shared) { tell_begin(); }
+
+  // Holds; not of an empty one.
+  void tell_begin() const noexcept {
+    if (const gc::Holds* const holds = gc::holds()) [[unlikely]]
+      holds->begin(this, static_cast<gc::detail::Counted*>(shared_), &gc::detail::drop_counted, 0, true);
+  }
+  void tell_end() const noexcept {
+    if (const gc::Holds* const holds = gc::holds()) [[unlikely]]
+      holds->end(this);
+  }
 
   Shared* shared_ = nullptr;
 };

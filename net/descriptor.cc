@@ -10,8 +10,13 @@
 namespace erlking::detail {
 
 void Fd::reset() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ >= 0) ::close(release_fd());
   place_.reset();
+}
+
+void Fd::close_lost(void* fd, std::uintptr_t limits) noexcept {
+  ::close(static_cast<int>(reinterpret_cast<std::intptr_t>(fd)));
+  if (limits != 0) reinterpret_cast<io::Limits*>(limits)->give_descriptor();  // there: the lost Place shares in them
 }
 
 io::Place take_place() { return io::Place::take(system_of_caller().io.limits()); }

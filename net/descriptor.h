@@ -1,9 +1,11 @@
 // Fd: a descriptor that is closed with its owner, and how the caller's driver wants descriptors to be.
 #pragma once
 
+#include "gc/gc.h"
 #include "io/io.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <string_view>
 #include <utility>
@@ -14,17 +16,19 @@ struct System;
 
 namespace detail {
 
-/// A descriptor that is closed with its owner. With a Place it is one of those that Options::max_descriptors counts.
+/// A descriptor that is closed with its owner. With a Place it is one of those that Options::max_descriptors counts. On
+/// the heap `region` also if its owner was lost with the memory of a process it lay in (gc/holds.h).
 class Fd {
  public:
   Fd() noexcept = default;
-  explicit Fd(int fd, io::Place place = {}) noexcept : fd_(fd), place_(std::move(place)) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)), place_(std::move(other.place_)) {}
+  explicit Fd(int fd, io::Place place = {}) noexcept : fd_(fd), place_(std::move(place)) { tell_begin(); }
+  Fd(Fd&& other) noexcept : fd_(other.release_fd()), place_(std::move(other.place_)) { tell_begin(); }
   Fd& operator=(Fd&& other) noexcept {
     if (this != &other) {
       reset();
-      fd_ = std::exchange(other.fd_, -1);
+      fd_ = other.release_fd();
       place_ = std::move(other.place_);
+      tell_begin();
     }
     return *this;
   }
@@ -33,12 +37,24 @@ class Fd {
   void reset() noexcept;
   int release() noexcept {
     place_.reset();
-    return std::exchange(fd_, -1);
+    return release_fd();
   }
   /// Of the runtime it is counted in; null: it is not.
   io::Limits* limits() const noexcept { return place_.limits(); }
 
  private:
+  int release_fd() noexcept {
+    if (const gc::Holds* const holds = gc::holds(); holds != nullptr && fd_ >= 0) [[unlikely]]
+      holds->end(this);
+    return std::exchange(fd_, -1);
+  }
+  void tell_begin() const noexcept {
+    if (const gc::Holds* const holds = gc::holds(); holds != nullptr && fd_ >= 0) [[unlikely]]
+      holds->begin(this, reinterpret_cast<void*>(std::intptr_t{fd_}), &close_lost,
+                   reinterpret_cast<std::uintptr_t>(place_.limits()), false);
+  }
+  static void close_lost(void* fd, std::uintptr_t limits) noexcept;
+
   int fd_ = -1;
   io::Place place_;
 };

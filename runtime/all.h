@@ -15,6 +15,7 @@
 #include "runtime/holders.h"        // IWYU pragma: export
 #include "runtime/monitor.h"        // IWYU pragma: export
 #include "runtime/receive.h"        // IWYU pragma: export
+#include "runtime/region.h"         // IWYU pragma: export
 #include "runtime/report.h"         // IWYU pragma: export
 #include "runtime/request.h"        // IWYU pragma: export
 #include "runtime/runtime.h"        // IWYU pragma: export

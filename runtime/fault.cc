@@ -4,6 +4,7 @@
 #include "base/text_range.h"
 #include "runtime/behaviour.h"
 #include "runtime/flight_record.h"
+#include "runtime/holdings.h"
 #include "runtime/registry.h"
 #include "runtime/system.h"
 #include "sched/sched.h"
@@ -356,6 +357,7 @@ void on_fault(int signal, siginfo_t* info, void* raw) {
   walk(here, from);
   if (why.empty()) {
     process->faulted = true;
+    if (process->has_region) check_holdings(*process);
     here.starter = process->start->behaves ? take_starter(*process) : Starter{};
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(process->stack_low, top - low);

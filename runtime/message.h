@@ -80,7 +80,7 @@ struct Item;
 /// The head of every message and signal, in a 64-byte aligned block of the message heap.
 struct Item {
   std::uint16_t flags = kInUse;    // these three as gc::kBlockHead has it
-  std::uint16_t signal = 0;        // which, if type is null
+  std::uint16_t signal = 0;        // which, if type is null; else region.h's: RG3
   std::uint32_t bytes = 0;         // of the block
   Item* next = nullptr;            // in a mailbox or a private list
   std::uint64_t stamp = 0;         // the pid it was sent to (one for an earlier tenant of the slot is dropped), or A1
@@ -93,6 +93,8 @@ struct Item {
   static constexpr std::uint16_t kDown = 16;     // its body begins with a Down (monitor.h)
   static constexpr std::uint16_t kAnswer = 32;   // its body begins with an AnswerHead (call.h)
   static constexpr std::uint16_t kMetered = 64;  // counted in bytes, too: taken off when it leaves (memory.h)
+  static constexpr std::uint16_t kHeld = 128;    // in the region of the process that took it out (region.h)
+  static constexpr std::uint16_t kHolds = 256;   // so are Refs in its body
   static constexpr std::uint16_t kRecorded = 512;  // its receipt is for the flight recorder
   /// Those given, and what says nothing of the mailbox as it was.
   void set_flags(unsigned others) noexcept {
@@ -129,6 +131,9 @@ template <class T>
 T* item_as(Item* item) noexcept {
   return same_type(item->type, &type_info_of<T>) ? item->body<T>() : nullptr;
 }
+/// `item`, in a region, is about to be given back or sent on. False: it is another process's, whose block stays until
+/// that one ends (region.h).
+bool let_go(Item& item) noexcept;
 /// Destroys the body and frees the block; on a worker thread or a thread that holds the runtime's outside heap.
 void drop_item(Item* item) noexcept;
 }  // namespace detail
@@ -165,6 +170,8 @@ class Message {
   explicit operator bool() const noexcept { return item_ != nullptr; }
   void swap(Message& other) noexcept { std::swap(item_, other.item_); }
 
+  /// The Item, still owned; for the runtime.
+  Item* item() const noexcept { return item_; }
   /// Gives the Item up; for the runtime.
   Item* release() noexcept { return std::exchange(item_, nullptr); }
 

@@ -21,7 +21,8 @@ std::unique_ptr<CLI::App> flags(Options& options, long long& stop_ms) {
                   "scheduler: steal, or threads: one for each process, at most 2000")
       ->envname("ERLKING_SCHEDULER")
       ->capture_default_str();
-  app->add_option("--ek-heap", options.heap, "message heap: owned, or boehm: traced, for gc_new; it pauses all")
+  app->add_option("--ek-heap", options.heap,
+                  "message heap: owned; region: what a faulted process held comes back; boehm: traced, for gc_new")
       ->envname("ERLKING_HEAP")
       ->capture_default_str();
   app->add_option("--ek-io", options.io, "input and output: uring, or epoll, also where uring does not work")

@@ -37,7 +37,7 @@ inline constexpr std::uint32_t kMinFlightRecorder = 64, kMaxFlightRecorder = 1 <
 /// Everything a Runtime is built from.
 struct Options {
   std::string scheduler = "steal";  ///< --ek-scheduler, ERLKING_SCHEDULER: "steal", "threads" (docs/schedulers.md)
-  std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned", "boehm" (docs/heaps.md)
+  std::string heap = "owned";       ///< --ek-heap, ERLKING_HEAP: "owned", "region", "boehm" (docs/heaps.md)
   /// --ek-io, ERLKING_IO: "uring", "epoll"; uring gives way to epoll where it does not work, and the log says so
   std::string io = "uring";
   unsigned spare_threads = 16;  ///< --ek-spare-threads, ERLKING_SPARE_THREADS: most for blocking(), 1 to 1,024

@@ -416,6 +416,8 @@ void note_reply(const Process& asker) noexcept {
 
 void drop_item(Item* item) noexcept {
   item->type->destroy(item->untyped_body());
+  if ((item->flags & Item::kHeld) != 0 && !let_go(*item)) [[unlikely]]
+    return;
   free_block(item);
 }
 
@@ -789,6 +791,8 @@ void put_away(Process& process) noexcept {
       refuse_signal(system, SignalPtr(left), process.pid(), process.reason);
     }
   }
+  const bool keeps_state = process.is_handler() && !process.stateless;  // which may lie in its region
+  if (process.has_region && !keeps_state) return_region(process);
   if (process.relations != nullptr) tell_relations(process);
   process.wake_waiters_if_any();  // B7: after closing, whose exchange orders it against who joins now
   if (process.timer != nullptr) {
@@ -800,6 +804,8 @@ void put_away(Process& process) noexcept {
     }
   }
   if (process.is_handler()) drop_state(process);
+  if (process.has_region) [[unlikely]]
+    return_region(process);
   Core& core = core_of(process);
   core.exited.store(core.exited.load(relaxed) + 1, relaxed);
 }

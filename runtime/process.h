@@ -41,8 +41,12 @@
 namespace erlking {
 
 struct System;
+class Process;
 
 namespace detail {
+
+/// `item`, which the running `process` has just taken out, is its own now (region.h).
+void hold(Process& process, Item& item) noexcept;
 
 /// What `exit(reason)` and lethal signals throw. Not a std::exception: a handler for those does not swallow it. While
 /// it lives its process is leaving; when it is caught, the process is again what it was before (an exit may be made and
@@ -201,6 +205,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
   bool in_operation : 1 = false;        // the driver has an operation that lies on its stack (OW4)
   bool uncontained : 1 = false;         // a fault now ends the node (fault.h F3)
   bool faulted : 1 = false;             // its stack was given up after a fault (F5)
+  bool has_region : 1 = false;          // something may have to be given back at its end (region.h)
   std::uint8_t deferring = 0;           // DeferKill scopes
   detail::Nudge nudge{};                // a select's
   std::uint32_t received = 0;           // messages, modulo 2^32
@@ -242,6 +247,8 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
     if (item->next != nullptr) __builtin_prefetch(item->next);  // next, and by now out of the first cache
     if (inbox_tail == &item->next) inbox_tail = at;
     ++received;
+    if (has_region) [[unlikely]]
+      detail::hold(*this, *item);
     if ((item->flags & (Item::kCounted | Item::kMetered | Item::kRecorded)) == Item::kCounted) [[likely]]
       mailbox.consume();
     else

@@ -181,6 +181,8 @@ struct TypedItemOwner {  // the same with the type known: no call through the ty
     constexpr std::size_t bytes = Item::body_offset<Body> + sizeof(Body);
     constexpr unsigned cls = gc::size_class(bytes);
     std::destroy_at(item->body<Body>());
+    if ((item->flags & Item::kHeld) != 0) [[unlikely]]
+      static_cast<void>(let_go(*item));  // its own
     if constexpr (cls == gc::kLarge) {
       heap().free_large(item, bytes);
     } else {

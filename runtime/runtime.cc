@@ -74,7 +74,7 @@ System::System(Options given)
     error = opened.error();
     return;
   }
-  if (!table.ok()) {
+  if (!table.ok() || !regions.ok()) {
     error = "no address space for the process table (ulimit -v?)";
     return;
   }
@@ -84,6 +84,7 @@ System::System(Options given)
     return;
   }
   collector = std::move(*heap);
+  if (collector->keeps_regions()) detail::keep_regions(*this);
   if (const auto drivers = io::driver_names(); std::ranges::find(drivers, options.io) == drivers.end()) {
     error = fmt::format("unknown I/O driver '{}': there are {}", options.io, fmt::join(drivers, ", "));
     return;
@@ -473,6 +474,7 @@ RuntimeStats Runtime::stats() const {
     stats.spawned += core.spawned.load(base::relaxed);
     stats.exited += core.exited.load(base::relaxed);
     stats.faults += core.faults.load(base::relaxed);
+    stats.reclaimed_bytes += core.reclaimed.load(base::relaxed);
     const sched::WorkerStats worker = core.stats();
     stats.dispatches += worker.dispatches;
     stats.steals += worker.steals;

@@ -37,10 +37,13 @@ class Inspector;
 
 /// A picture of a runtime; exact when it is at rest.
 struct RuntimeStats {
-  unsigned workers = 0;            ///< threads that run processes; `threads`: the most there were
-  std::uint64_t spawned = 0;       ///< processes, since the start
-  std::uint64_t exited = 0;        ///< those of them that have ended
-  std::uint64_t faults = 0;        ///< those ended by a fault that was contained
+  unsigned workers = 0;       ///< threads that run processes; `threads`: the most there were
+  std::uint64_t spawned = 0;  ///< processes, since the start
+  std::uint64_t exited = 0;   ///< those of them that have ended
+  std::uint64_t faults = 0;   ///< those ended by a fault that was contained
+  /// Bytes of messages, states and process_memory() that processes ended without giving back, and which have been taken
+  /// back with their regions (region.h).
+  std::uint64_t reclaimed_bytes = 0;
   std::uint64_t dispatches = 0;    ///< times a worker switched to a process
   std::uint64_t steals = 0;        ///< processes a worker took from another
   std::uint64_t sleeps = 0;        ///< times a worker went to sleep

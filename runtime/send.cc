@@ -2,6 +2,8 @@
 
 #include "runtime/memory.h"
 
+#include <stdexcept>
+
 namespace erlking {
 
 namespace detail {
@@ -37,11 +39,17 @@ Delivery send(const To& address, Message&& message) {
   if (!message) return Delivery::noproc;
   const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
+  if ((message.item()->flags & Item::kHeld) != 0 && !detail::let_go_on(*message.item())) [[unlikely]]
+    throw std::logic_error("erlking: send of a Message that another process has received");
   Item* const item = message.release();
   item->stamp = stamp;
   item->set_flags(Item::kCounted);
   const Push push = detail::push_from(self, target, item, to);
-  if (push >= Push::full) Message(item).swap(message);
+  if (push >= Push::full) {
+    item->stamp = self.pid().id;  // as of one it has received
+    if (self.has_region) detail::hold(self, *item);
+    Message(item).swap(message);
+  }
   return detail::delivery_of(push, target);
 }
 

@@ -14,6 +14,7 @@
 #include "runtime/message.h"
 #include "runtime/pid.h"
 #include "runtime/process.h"
+#include "runtime/region.h"
 #include "runtime/system.h"
 
 #include <memory>
@@ -94,15 +95,26 @@ template <class T, class... Args>
   item->type = &type_info_of<T>;
   item->bytes = bytes;
   item->flags = Item::kInUse | Item::kCounted | (gc_pointer_free<T> ? Item::kPointerFree : 0);
+  [[maybe_unused]] bool tells = false;
+  if constexpr (!std::is_trivially_destructible_v<T>) {
+    tells = gc::holds() != nullptr;
+    if (tells) [[unlikely]]
+      begin_body(*item);
+  }
   if constexpr (std::is_nothrow_constructible_v<T, Args&&...>) {
     new (item->body<T>()) T(std::forward<Args>(args)...);
   } else {
     try {
       new (item->body<T>()) T(std::forward<Args>(args)...);
     } catch (...) {
+      if (tells) end_body(*item);
       heap().free_bytes(block, bytes);
       throw;
     }
+  }
+  if constexpr (!std::is_trivially_destructible_v<T>) {
+    if (tells) [[unlikely]]
+      end_body(*item);
   }
   return item;
 }
@@ -208,7 +220,7 @@ Delivery send(const To& address, T&& message, Bound bound) {
 }
 
 /// Passes a received message on, without touching its body. Refused: it is still the caller's. An empty Message:
-/// noproc.
+/// noproc. On the heap `region` one that another process has received: std::logic_error.
 Delivery send(const To& address, Message&& message);
 
 // What cannot be sent; the compiler shows the line, and so the way out.

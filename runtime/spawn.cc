@@ -81,6 +81,7 @@ void count_birth(System& system, Process* self, std::uint64_t by) noexcept {
 // Of a process that was not born; `admitted`: by the scheduler's policy.
 void give_back(Process& process, bool admitted = true) noexcept {
   System& system = *process.system;
+  forget_region(process);
 #if defined(__SANITIZE_THREAD__)
   sched::tsan_give_fiber(process.fiber);
 #endif
@@ -154,6 +155,17 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
 
 }  // namespace
 
+// Objects made in its closure or state, from here until note_birth_over(), are its own (region.h RG4).
+static void note_birth(System& system, const Birth& birth, std::size_t bytes) noexcept {
+  if (!system.keeps_regions) return;
+  if (Process* const self = resident(system)) begin_birth(*self, *birth.process, birth.closure, bytes);
+}
+
+static void note_birth_over(System& system) noexcept {
+  if (!system.keeps_regions) return;
+  if (Process* const self = resident(system)) end_birth(*self);
+}
+
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
   Birth birth;
   birth.process = take_slot(system, options, true, birth.error);
@@ -161,6 +173,7 @@ Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes
   const auto top = reinterpret_cast<std::uintptr_t>(birth.process->stack().top) - bytes;
   birth.closure = reinterpret_cast<void*>(top & ~(std::max<std::uintptr_t>(alignment, 16) - 1));
   birth.process->closure = birth.closure;
+  note_birth(system, birth, bytes);
   return birth;
 }
 
@@ -174,11 +187,14 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
   if (birth.closure == nullptr) {
     give_back(*birth.process);
     birth.process = nullptr;
+    return birth;
   }
+  note_birth(system, birth, start.state_bytes != 0 ? start.state_bytes : Process::kSmallState);
   return birth;
 }
 
 void abandon_spawn(Birth& birth, std::size_t state_bytes) noexcept {
+  note_birth_over(*birth.process->system);
   if (state_bytes != 0) heap().free_state(birth.closure, state_bytes);
   give_back(*birth.process);
 }
@@ -202,6 +218,10 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
                                                     const Kin& kin) noexcept {
   Process& process = *birth.process;
   System& system = *process.system;
+  struct EndBirth {
+    System& system;
+    ~EndBirth() { note_birth_over(system); }
+  } end_of_birth{system};
   const Pid pid = system.table.next_pid(process);
   Monitored made{pid, {}};
   Process* const parent = kin.parent;
@@ -211,6 +231,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.begun = waits;
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.uncontained = process.faulted = false;
+  process.has_region = system.keeps_regions;
   process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
   process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]

@@ -11,6 +11,7 @@
 #include "runtime/options.h"
 #include "runtime/process.h"
 #include "runtime/process_table.h"
+#include "runtime/region.h"
 #include "runtime/registry.h"
 #include "runtime/report.h"
 #include "runtime/roots.h"
@@ -40,6 +41,7 @@ class Core final : public sched::Worker {
   std::unique_ptr<io::Driver> driver;                // made at the first operation (Io); not on `threads`
   std::atomic<std::uint64_t> spawned{0}, exited{0};  // this worker's; relaxed stores, any thread reads
   std::atomic<std::uint64_t> faults{0};              // contained here; as above
+  std::atomic<std::uint64_t> reclaimed{0};           // bytes of regions, not given back by who owned them; as above
 
   System& system() const noexcept { return system_; }
   /// A reference nobody else gets.
@@ -74,6 +76,8 @@ struct System {
   std::unique_ptr<gc::Collector> collector;
   sched::StackPool stacks;
   detail::ProcessTable table;
+  detail::Regions regions;
+  bool keeps_regions = false;  // set before there are processes
   detail::Registry registry;
   detail::GroupTable groups;
   std::unique_ptr<detail::CallGraph> call_graph;  // null unless Options.call_cycles

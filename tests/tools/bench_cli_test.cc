@@ -342,9 +342,11 @@ TEST(BenchCli, EveryHeapHasItsRowsSideBySide) {
   ASSERT_EQ(ended.status, 0) << ended.err;
   std::map<std::string, CsvRow> rows;
   for (const CsvRow& row : csv(ended.out)) rows[row.at("heap")] = row;
-  ASSERT_EQ(rows.size(), traced ? 2u : 1u);
-  EXPECT_EQ(rows.at("owned").at("collections"), "0");
-  EXPECT_GT(number(rows.at("owned").at("heap_bytes")), 0);
+  ASSERT_EQ(rows.size(), traced ? 3u : 2u);
+  for (const char* heap : {"owned", "region"}) {
+    EXPECT_EQ(rows.at(heap).at("collections"), "0");
+    EXPECT_GT(number(rows.at(heap).at("heap_bytes")), 0);
+  }
   if (!traced) return;
   EXPECT_GT(number(rows.at("boehm").at("collections")), 0);
   EXPECT_GT(number(rows.at("boehm").at("pause_max")), 0);
