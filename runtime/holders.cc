@@ -90,11 +90,13 @@ MemoryHolders memory_holders(Bound bound, std::size_t most) {
     holder.mailbox_depth = info->mailbox_depth;
     holder.queued_bytes = info->queued_bytes;
     holder.max_memory = info->max_memory;
+    holder.held_bytes = info->held_bytes;
     holder.stack_used = info->stack_used;
   }
   std::ranges::stable_sort(found.holders, [](const MemoryHolder& a, const MemoryHolder& b) {
     if (a.answered != b.answered) return a.answered;
-    return a.answered ? a.queued_bytes > b.queued_bytes : a.mailbox_depth > b.mailbox_depth;
+    if (!a.answered) return a.mailbox_depth > b.mailbox_depth;
+    return a.queued_bytes + a.held_bytes > b.queued_bytes + b.held_bytes;
   });
   if (found.holders.size() > most) found.holders.resize(most);
   return found;
@@ -104,15 +106,15 @@ std::string to_text(const MemoryHolders& found) {
   std::string text = fmt::format("{} processes; {} messages wait; heap for messages: {}, {} in use\n", found.processes,
                                  found.messages, size_text(found.heap_bytes), size_text(found.heap_used));
   if (found.holders.empty()) return text;
-  text += fmt::format("{:>10}  {:>10}  {:>8}  {:>10}  {:<14}  {:<20}  {}\n", "bytes", "at most", "messages", "stack",
-                      "pid", "name", "runs");
+  text += fmt::format("{:>10}  {:>10}  {:>8}  {:>10}  {:>10}  {:<14}  {:<20}  {}\n", "waiting", "at most", "messages",
+                      "held", "stack", "pid", "name", "runs");
   for (const MemoryHolder& holder : found.holders) {
     const bool known = holder.answered;
-    text +=
-        fmt::format("{:>10}  {:>10}  {:>8}  {:>10}  {:<14}  {:<20}  {}\n", known ? size_text(holder.queued_bytes) : "?",
-                    holder.max_memory != 0 ? size_text(holder.max_memory) : "-", holder.mailbox_depth,
-                    known ? size_text(holder.stack_used) : "?", to_string(holder.pid), shown(holder.name),
-                    known ? shown(holder.entry) : "no answer: it computes, or no worker has time for it");
+    text += fmt::format(
+        "{:>10}  {:>10}  {:>8}  {:>10}  {:>10}  {:<14}  {:<20}  {}\n", known ? size_text(holder.queued_bytes) : "?",
+        holder.max_memory != 0 ? size_text(holder.max_memory) : "-", holder.mailbox_depth,
+        known ? size_text(holder.held_bytes) : "?", known ? size_text(holder.stack_used) : "?", to_string(holder.pid),
+        shown(holder.name), known ? shown(holder.entry) : "no answer: it computes, or no worker has time for it");
   }
   return text;
 }
@@ -133,6 +135,7 @@ std::string to_json(const MemoryHolders& found) {
                                {"answered", holder.answered},
                                {"queued_bytes", holder.queued_bytes},
                                {"max_memory", holder.max_memory},
+                               {"held_bytes", holder.held_bytes},
                                {"stack_used", holder.stack_used}});
   }
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';

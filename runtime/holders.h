@@ -1,10 +1,11 @@
-// Who holds the memory: the processes for which the most bytes wait, with what their stacks take. For whoever sees a
-// heap grow and wants to know whose mailbox it is: Runtime::holders(), and `erlking memory` at the inspection socket
+// Who holds the memory: the processes for which the most bytes wait, with what they hold and what their stacks take. To
+// see whose mailbox it is when a heap grows: Runtime::holders(), and `erlking memory` at the inspection socket
 // (docs/tree.md).
 //
 //   MH1  All mailboxes are looked at for how many messages wait; the deepest, eight for each place in the listing, are
 //        asked what these take. So it costs a look at a line per process, and a question to a few. A mailbox of few but
-//        large messages may so be missed where many are deeper: SpawnOptions::max_memory is for that.
+//        large messages may so be missed where many are deeper (SpawnOptions::max_memory is for that), and nobody is
+//        asked for whom nothing waits.
 #pragma once
 
 #include "runtime/bound.h"
@@ -27,16 +28,18 @@ struct MemoryHolder {
   bool answered = false;            ///< whether the rest is known
   std::size_t queued_bytes = 0;     ///< ProcessInfo::queued_bytes
   std::size_t max_memory = 0;       ///< ProcessInfo::max_memory
+  std::size_t held_bytes = 0;       ///< ProcessInfo::held_bytes
   std::size_t stack_used = 0;       ///< ProcessInfo::stack_used
 };
 
 /// Where a runtime's messages wait.
 struct MemoryHolders {
-  std::vector<MemoryHolder> holders;  ///< most bytes first; who has not answered by its depth, behind all others
-  std::uint64_t processes = 0;        ///< alive, the one that asks among them
-  std::uint64_t messages = 0;         ///< that wait for all of them, roughly
-  std::size_t heap_bytes = 0;         ///< taken from the system for messages, in use or idle
-  std::size_t heap_used = 0;          ///< of these, in use
+  std::vector<MemoryHolder>
+      holders;  ///< most bytes, queued and held, first; who has not answered by its depth, behind all others
+  std::uint64_t processes = 0;  ///< alive, the one that asks among them
+  std::uint64_t messages = 0;   ///< that wait for all of them, roughly
+  std::size_t heap_bytes = 0;   ///< taken from the system for messages, in use or idle
+  std::size_t heap_used = 0;    ///< of these, in use
 };
 
 /// The most a listing can have.

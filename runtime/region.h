@@ -77,6 +77,8 @@ void end_body(Item& item) noexcept;
 /// Around the making of `born` by `parent`, whose closure or state will lie at `place`.
 void begin_birth(Process& parent, Process& born, const void* place, std::size_t bytes) noexcept;
 void end_birth(Process& parent) noexcept;
+/// Bytes of the messages listed (of more than 10,000 an estimate) and of process_memory(); for who is it.
+std::size_t held_bytes(const Process& process) noexcept;
 /// It was not born: of its region nothing is kept.
 void forget_region(Process& process) noexcept;
 

@@ -70,6 +70,7 @@ std::unique_ptr<ProcessInfo> describe(Process& process) {
   info->stack_bytes = process.stack().size();
   info->stack_used = sched::high_water(process.stack());
   info->queued_bytes = detail::queued_bytes(process);
+  info->held_bytes = detail::held_bytes(process);
   if (process.relations != nullptr) {
     info->max_memory = process.relations->memory.most;
     info->label = process.relations->label;

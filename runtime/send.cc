@@ -46,6 +46,7 @@ Delivery send(const To& address, Message&& message) {
   item->set_flags(Item::kCounted);
   const Push push = detail::push_from(self, target, item, to);
   if (push >= Push::full) {
+    item->stamp = self.pid().id;  // as of one it has received
     if (self.has_region) detail::hold(self, *item);
     Message(item).swap(message);
   }

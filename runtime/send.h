@@ -110,6 +110,7 @@ template <class T, class... Args>
     try {
       new (item->body<T>()) T(std::forward<Args>(args)...);
     } catch (...) {
+      if (tells) end_body(*item);
       const sched::Touch touch;
       heap().free_bytes(block, bytes);
       throw;

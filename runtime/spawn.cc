@@ -155,10 +155,15 @@ Process* take_slot(System& system, const SpawnOptions& options, bool with_stack,
 
 }  // namespace
 
-// Objects made in its closure or state are its own (region.h RG4).
+// Objects made in its closure or state, from here until note_birth_over(), are its own (region.h RG4).
 static void note_birth(System& system, const Birth& birth, std::size_t bytes) noexcept {
   if (!system.keeps_regions) return;
   if (Process* const self = resident(system)) begin_birth(*self, *birth.process, birth.closure, bytes);
+}
+
+static void note_birth_over(System& system) noexcept {
+  if (!system.keeps_regions) return;
+  if (Process* const self = resident(system)) end_birth(*self);
 }
 
 Birth begin_spawn(System& system, const SpawnOptions& options, std::size_t bytes, std::size_t alignment) noexcept {
@@ -189,6 +194,7 @@ Birth begin_spawn_handler(System& system, const SpawnOptions& options, const Sta
 }
 
 void abandon_spawn(Birth& birth, std::size_t state_bytes) noexcept {
+  note_birth_over(*birth.process->system);
   if (state_bytes != 0) heap().free_state(birth.closure, state_bytes);
   give_back(*birth.process);
 }
@@ -210,15 +216,12 @@ std::unexpected<SpawnError> undo(Process& process, SpawnError error) noexcept {
 
 std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOptions& options, const Start& start,
                                                     const Kin& kin) noexcept {
-  struct EndBirth {
-    Process* parent;
-    ~EndBirth() {
-      if (parent != nullptr && parent->has_region) [[unlikely]]
-        end_birth(*parent);
-    }
-  } end_of_birth{kin.parent};
   Process& process = *birth.process;
   System& system = *process.system;
+  struct EndBirth {
+    System& system;
+    ~EndBirth() { note_birth_over(system); }
+  } end_of_birth{system};
   const Pid pid = system.table.next_pid(process);
   Monitored made{pid, {}};
   Process* const parent = kin.parent;

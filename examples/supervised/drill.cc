@@ -127,12 +127,36 @@ Role victim_of(Role supervisor) {
   }
 }
 
+// Where a process of that role passes while it is under load.
+std::vector<Point> points_of(Role role) {
+  switch (role) {
+    case Role::writer:
+      return {Point::writer_asked, Point::writer_wrote};
+    case Role::cache:
+      return {Point::cache_put, Point::cache_get};
+    case Role::listener:
+      return {Point::listener};
+    case Role::worker:
+      return {Point::worker_asks, Point::worker_answered, Point::worker_done};
+    case Role::meter:
+      return {Point::meter};
+    case Role::sampler:
+      return {Point::sampler};
+    default:
+      return {};
+  }
+}
+
 constexpr std::size_t index(Strike strike) noexcept { return static_cast<std::size_t>(strike); }
 
 // What the drill's process does to the tree. Where the tree does not do its part, that process ends.
 class Injector {
  public:
-  Injector(Score& score, std::uint64_t seed) : score_(score), random_(seed) {}
+  Injector(World& world, Score& score, const Plan& plan)
+      : world_(world),
+        score_(score),
+        random_(plan.seed),
+        strikes_(index(plan.memory ? Strike::overwhelm : Strike::null)) {}
 
   bool chance(std::uint64_t one_in) { return random_() % one_in == 0; }
 
@@ -150,12 +174,12 @@ class Injector {
   void strike(Role role) {
     const std::string name = some(role);
     const std::string child = some(victim_of(role));
-    Strike how = static_cast<Strike>(random_() % index(Strike::overwhelm));
+    Strike how = static_cast<Strike>(random_() % strikes_);
     if (supervises(role)) how = chance(4) ? Strike::overwhelm : Strike::kill;
     for (;;) {
       const Pid pid = await(name);
       const MonitorRef ref = monitor(pid);
-      const Reason why = how == Strike::overwhelm ? overwhelm(pid, ref, child) : deliver(how, pid, ref);
+      const Reason why = how == Strike::overwhelm ? overwhelm(pid, ref, child) : deliver(how, role, pid, ref);
       if (why == reason::noproc) continue;  // it was gone already, with its supervisor perhaps
       ++score_.faults[index(role)];
       ++score_.strikes[index(how == Strike::overwhelm && why.is_abnormal() ? Strike::kill : how)];
@@ -210,15 +234,26 @@ class Injector {
     give_up("a process cannot be killed");
   }
 
-  Reason deliver(Strike how, Pid pid, MonitorRef ref) {
+  Reason deliver(Strike how, Role role, Pid pid, MonitorRef ref) {
     if (how == Strike::kill) return kill(pid, ref);
     if (how == Strike::signal) {
       exit(pid, Reason("injected"));
     } else {
-      send(pid, Fault{how == Strike::throws}, kWhole);
+      fail(pid, role, how);
     }
     if (const auto why = await_down(ref, kWhole)) return *why;
     give_up("a process outlived a fault");
+  }
+
+  void fail(Pid pid, Role role, Strike how) {
+    const auto failing = static_cast<Failing>(index(how) - index(Strike::exits));
+    const std::vector<Point> points = points_of(role);
+    const std::size_t which = failing < Failing::null ? points.size() : random_() % (points.size() + 1);
+    if (which < points.size()) {
+      world_.trap.set(pid, points[which], failing);
+    } else {
+      send(pid, Fault{failing}, kWhole);
+    }
   }
 
   // Kills its child whenever there is one. Does that not help, it is killed.
@@ -232,8 +267,10 @@ class Injector {
     return kill(supervisor, ref);
   }
 
+  World& world_;
   Score& score_;
   std::mt19937_64 random_;
+  std::size_t strikes_;  // of those that are no supervisors'
 };
 
 }  // namespace
@@ -260,7 +297,7 @@ std::uint64_t audit(const Journal& journal, Witness& witness) {
 namespace {
 
 void run_drill(const std::shared_ptr<World>& world, const std::shared_ptr<Score>& score, const Plan& plan) {
-  Injector injector(*score, plan.seed);
+  Injector injector(*world, *score, plan);
   injector.await_whole();
   const Started auditor = start_link<Auditor>(kWhole, {}, world, score);
   if (!auditor) injector.give_up("no auditor");

@@ -54,14 +54,17 @@ enum class Strike : std::uint8_t {
   signal,     ///< exit(pid, another reason)
   exits,      ///< a message that makes it exit
   throws,     ///< a message that makes it throw
+  null,       ///< it reads through a null pointer, for a message or in the middle of something
+  stack,      ///< it overflows its stack, likewise
   overwhelm,  ///< a supervisor: its child is killed until it gives up
 };
-inline constexpr std::size_t kStrikes = 5;
+inline constexpr std::size_t kStrikes = 7;
 
 /// What the drill is to do.
 struct Plan {
   std::uint64_t faults = 1000;     ///< spread evenly over the roles
   std::uint64_t seed = 1;          ///< the same seed: the same roles are struck in the same ways in the same order
+  bool memory = false;             ///< also Strike::null and Strike::stack
   std::chrono::seconds most{300};  ///< it ends then, whatever is left to do
 };
 

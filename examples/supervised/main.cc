@@ -1,5 +1,6 @@
 // An application that repairs itself, and a drill for it: while clients load it, process after process of its tree is
-// killed, made to exit or to throw, supervisors and the writer included; every write it acknowledged must be there.
+// killed, made to exit, to throw or to fault, supervisors and the writer included; every write it acknowledged must be
+// there.
 #include "examples/supervised/drill.h"
 #include "examples/supervised/shop.h"
 #include <erlking/erlking.h>
@@ -50,6 +51,8 @@ Arguments parse(int argc, char** argv) {
       number(seconds, 1);
     } else if (flag == "--quick") {
       given.plan.faults = kQuickFaults;
+    } else if (flag == "--segv") {
+      given.plan.memory = true;
     } else if (flag == "--sync") {
       given.sync = true;
     } else if (flag == "--help") {
@@ -64,7 +67,7 @@ Arguments parse(int argc, char** argv) {
 
 void print_usage(std::FILE* out) {
   std::fprintf(out,
-               "usage: supervised [--quick] [--faults N] [--seed S] [--seconds S] [--sync]\n"
+               "usage: supervised [--quick] [--faults N] [--seed S] [--seconds S] [--segv] [--sync]\n"
                "Drills an application: faults at random while it is under load; are all acknowledged writes there?\n"
                "Ctrl-C stops it in order. The status is 0 if none was lost and every role came back.\n"
                "  --faults N    %zu to 1000000000; default 1000, which take about 11 s on two CPUs\n"
@@ -72,6 +75,7 @@ void print_usage(std::FILE* out) {
                " faults: about a second\n"
                "  --seed S      0 to 1000000000; the same seed, the same faults; default: another each time\n"
                "  --seconds S   1 to 1000000000: ends then, whatever is left to do; default 300\n"
+               "  --segv        also reads through null pointers and overflows of stacks, in the middle of requests\n"
                "  --sync        a write is on the medium before it is acknowledged\n"
                "What processes report when they end is not shown unless ERLKING_LOG=error or the like is set.\n%s",
                kRoles, kQuickFaults, Options::help().c_str());
@@ -93,8 +97,8 @@ bool report(const World& world, Score& score, ExitStatus ended, double seconds) 
   }
   const auto& strikes = score.strikes;
   std::printf("faults: %" PRIu64 " (%" PRIu64 " killed, %" PRIu64 " told to exit, %" PRIu64 " exited, %" PRIu64
-              " threw, %" PRIu64 " supervisors gave up)\n",
-              faults, strikes[0], strikes[1], strikes[2], strikes[3], strikes[4]);
+              " threw, %" PRIu64 " read null, %" PRIu64 " overflowed, %" PRIu64 " supervisors gave up)\n",
+              faults, strikes[0], strikes[1], strikes[2], strikes[3], strikes[4], strikes[5], strikes[6]);
   std::printf("requests: %" PRIu64 " served, %" PRIu64 " failed, %" PRIu64 " asked again\n", score.served.load(),
               score.failed.load(), score.retried.load());
   const std::uint64_t repeated = audit(world.journal, score.witness);

@@ -69,9 +69,39 @@ struct Get {
 
 // --- what is done to its processes ---
 
-/// What any process of it that is no supervisor ends by: its own doing, or an exception.
+/// What any process of it that is no supervisor ends by: its own doing, an exception, or what the hardware refuses.
+enum class Failing : std::uint8_t { exits, throws, null, overflow };
+/// A message that makes it fail.
 struct Fault {
-  bool throws = false;
+  Failing how = Failing::exits;
+};
+
+/// Where a process can be made to fail in the middle of what it does, with somebody's request in hand.
+enum class Point : std::uint8_t {
+  writer_asked,     ///< nothing is written yet
+  writer_wrote,     ///< and the cache does not know of it
+  cache_put,        ///< not yet in its table
+  cache_get,        ///< found, not yet answered
+  listener,         ///< the next worker has not got it yet
+  worker_asks,      ///< of whoever has the answer
+  worker_answered,  ///< and the client has not
+  worker_done,      ///< the client has its answer, the meter has not counted it
+  meter,            ///< a request not yet counted
+  sampler,          ///< between two looks at the meter
+};
+
+/// One process that is to fail the next time it passes a point. Any thread.
+class Trap {
+ public:
+  /// From now on, instead of what was set before.
+  void set(erlking::Pid victim, Point point, Failing how) noexcept;
+  /// Fails if it is set for the caller, here; and is then no longer set.
+  void pass(Point point);
+
+ private:
+  std::atomic<std::uint64_t> victim_{0};  // 0: not set; what follows is published by it
+  std::atomic<Point> point_{};
+  std::atomic<Failing> how_{};
 };
 
 /// What the tree's processes share with those who watch it.
@@ -80,6 +110,7 @@ struct World {
   Journal journal;
   /// Processes that have been started, by role.
   std::array<std::atomic<std::uint64_t>, kRoles> starts{};
+  Trap trap;
   /// The most requests between two looks of the sampler.
   std::atomic<std::uint64_t> busiest{0};
 };

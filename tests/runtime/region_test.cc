@@ -2,6 +2,7 @@
 #include "net/erlking.h"
 #include "tests/support/runtime_fixture.h"
 
+#include <algorithm>
 #include <array>
 #include <fcntl.h>
 #include <memory_resource>
@@ -408,6 +409,24 @@ TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
   EXPECT_EQ(in_use(), 0u);
 }
 
+TEST_F(RegionTest, AMessageRefusedAndThenDroppedIsFreedByWhoHasIt) {
+  run([] {
+    life(End::normal, [] {
+      const Pid full = spawn({.mailbox = 1}, [] { wait_forever(); });
+      send(full, Note{});
+      tell_self(Page{});
+      tell_self(Note{});
+      Message refused = take();
+      EXPECT_EQ(send(full, std::move(refused)), Delivery::full);
+      const Message later = take();  // so that it is not the latest
+      refused = {};
+      exit(full, reason::kill);
+    });
+  });
+  EXPECT_EQ(in_use(), 0u);
+  EXPECT_EQ(rt().stats().reclaimed_bytes, 0u) << "left to the end of somebody's region";
+}
+
 TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
   run([this] {
     const Shared kept = share(Value(alive));
@@ -538,6 +557,59 @@ TEST_F(RegionTest, OnAnotherHeapMessagesAndRefsOfFaultsAreLost) {
   EXPECT_EQ(lost, kFaults * kEach) << "the messages that were held, and nothing else";
   EXPECT_EQ(seen.values, kFaults * 10u);
   EXPECT_GE(seen.reclaimed, kFaults * 64u * 1024) << "process_memory() is given back on every heap";
+}
+
+struct Drop {
+  std::size_t left;
+};
+// Holds the first pages it gets, and 100,000 bytes of its own.
+Monitored keeper() {
+  return spawn_monitor([] {
+    std::pmr::vector<char> own(100'000, 'x', process_memory());
+    std::vector<Message> held;
+    for (;;) {
+      receive(
+          60s, [&](Drop drop) { held.resize(drop.left); }, [](Go) { exit(reason::normal); },
+          when([](const Message& any) { return any.type_name().ends_with("Page"); },
+               [&](Message page) { held.push_back(std::move(page)); }));
+    }
+  });
+}
+
+TEST_F(RegionTest, WhatAProcessHoldsIsTold) {
+  run([] {
+    const Monitored one = keeper();
+    const auto held = [&] { return process_info(one.pid, 10s)->held_bytes; };
+    for (int i = 0; i < 10; ++i) send(one.pid, Page{});
+    while (process_info(one.pid, 10s)->received != 10) yield();
+    EXPECT_GE(held(), 130'000u);
+    EXPECT_LT(held(), 160'000u);
+    send(one.pid, Drop{2});
+    send(one.pid, Note{});  // it waits: of who has nothing waiting nobody is asked
+    while (process_info(one.pid, 10s)->received != 11) yield();
+    EXPECT_GE(held(), 106'000u);
+    EXPECT_LT(held(), 128'000u);
+    const MemoryHolders found = memory_holders(10s);
+    EXPECT_TRUE(std::ranges::any_of(found.holders, [&](const MemoryHolder& holder) {
+      return holder.pid == one.pid && holder.held_bytes == held();
+    })) << to_text(found);
+    send(one.pid, Go{});
+    await_down(one);
+  });
+}
+
+TEST_F(RegionTest, OnAnotherHeapItIsProcessMemoryAlone) {
+  options.heap = "owned";
+  run([] {
+    const Monitored one = keeper();
+    for (int i = 0; i < 10; ++i) send(one.pid, Page{});
+    while (process_info(one.pid, 10s)->received != 10) yield();
+    const std::size_t held = process_info(one.pid, 10s)->held_bytes;
+    EXPECT_GE(held, 100'000u);
+    EXPECT_LT(held, 120'000u);
+    send(one.pid, Go{});
+    await_down(one);
+  });
 }
 
 TEST_F(RegionTest, OutsideAProcessThereIsNoProcessMemory) {

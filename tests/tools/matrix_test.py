@@ -21,7 +21,7 @@ EXAMPLES = {
     'ping_pong': (['1000'], 0, examples_test.RUNS['ping_pong'][0][2].replace('10000', '1000')),
     'ring': (['100', '100', '3'], 0, rf'30000 hops in {examples_test.TIME} ms, {examples_test.TIME} ns each\n'),
     'parallel_map': examples_test.RUNS['parallel_map'][0],
-    'supervised': (['--faults', '22', '--seed', '4'], 0, examples_test.supervised(22, 4)),
+    'supervised': (['--faults', '99', '--seed', '4', '--segv'], 0, examples_test.supervised(99, 4)),
 }
 # What a `threads` of 2,000 processes at most leaves out.
 TOO_MANY_FOR_THREADS = {'fork-join-64k'}

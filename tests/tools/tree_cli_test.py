@@ -74,12 +74,13 @@ class TreeCli(unittest.TestCase):
         self.assertEqual((ended.returncode, ended.stderr), (0, ''))
         lines = ended.stdout.splitlines()
         self.assertRegex(lines[0], r'^\d+ processes; 9\d\d messages wait; heap for messages: ')
-        self.assertRegex(lines[1], r'^ +bytes +at most +messages +stack +pid +name +runs$')
-        self.assertRegex(lines[2], r'^ +\d+ KiB +- +900 +\d+ B +<[\d.]+> +deaf ')
+        self.assertRegex(lines[1], r'^ +waiting +at most +messages +held +stack +pid +name +runs$')
+        self.assertRegex(lines[2], r'^ +\d+ KiB +- +900 +0 B +\d+ B +<[\d.]+> +deaf ')
         ended = run('memory', '--json', '--processes', 1, '--timeout', 20000, ERLKING_INSPECT=str(self.socket))
         holder, = json.loads(ended.stdout)['holders']
         self.assertEqual((holder['name'], holder['mailbox_depth'], holder['answered']), ('deaf', 900, True))
         self.assertGreater(holder['queued_bytes'], 900 * 32)
+        self.assertEqual(holder['held_bytes'], 0)
 
     def test_flight(self):
         ended = run('flight', self.socket, '--events', 4000)
