@@ -38,7 +38,18 @@ TEST_P(ResolveTest, WhatIsNoNameIsNotFound) {
 
 TEST_P(ResolveTest, ABoundThatPassesEndsTheWait) {
   const std::size_t before = descriptors();
-  run([] { EXPECT_EQ(failure_of(resolve("some.name.invalid", 0s)), IoFailure::timed_out); });
+  run([] {
+    int passed = 0;
+    for (int i = 0; i < 1'000 && passed == 0; ++i) {  // a search without a server may be over before anybody looks
+      const auto failure = failure_of(resolve("some.name.invalid", 0s));
+      if (failure == IoFailure::timed_out) {
+        ++passed;
+      } else {
+        EXPECT_EQ(failure, IoFailure::no_such_host);
+      }
+    }
+    EXPECT_EQ(passed, 1);
+  });
   for (int i = 0; i < 60'000 && descriptors() > before; ++i) std::this_thread::sleep_for(1ms);  // the search ends
 }
 
