@@ -98,7 +98,9 @@ Scheduler::Scheduler(unsigned asked, unsigned spares, unsigned capacity, const M
       workers_(new std::unique_ptr<Worker>[capacity]),
       threads_(new Thread[capacity]),
       seats_(new Seat[capacity]),
-      hand_over_(*this) {}
+      hand_over_(*this) {
+  pthread_sigmask(SIG_SETMASK, nullptr, &blocked_);
+}
 
 Scheduler::~Scheduler() { stop(); }
 
@@ -148,17 +150,15 @@ bool Scheduler::start_thread(Worker& worker) noexcept {
 void* Scheduler::thread_main(void* argument) {
   Worker& worker = *static_cast<Worker*>(argument);
   worker.scheduler_.dress_thread(worker);
-  // To write where nobody reads any more is an error of that write, and does not end the program.
-  sigset_t pipe;
-  sigemptyset(&pipe);
-  sigaddset(&pipe, SIGPIPE);
-  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
-  // Whatever the program's threads block; a spare one is begun by the watcher, which blocks all: the kernel ends the
-  // program at a fault whose signal is blocked.
-  sigset_t own;
-  sigemptyset(&own);
-  for (const int number : {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) sigaddset(&own, number);
-  pthread_sigmask(SIG_UNBLOCK, &own, nullptr);
+  // Whoever starts a thread may block what it likes, as the watcher does: this one blocks what the program's threads did
+  // when it made the scheduler. But to write where nobody reads any more is an error of that write, and does not end
+  // the program; and a fault whose signal is blocked would.
+  sigset_t blocked = worker.scheduler_.blocked_;
+  sigaddset(&blocked, SIGPIPE);
+  for (const int number : {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+    sigdelset(&blocked, number);
+  }
+  pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   const AlternateStack for_signals;
   worker.run(worker.scheduler_.seats_[worker.index()]);
   return nullptr;

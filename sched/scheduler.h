@@ -11,6 +11,7 @@
 #include "sched/worker.h"
 
 #include <atomic>
+#include <csignal>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -109,6 +110,7 @@ class Scheduler {
   const std::unique_ptr<Thread[]> threads_;  // likewise; under threads_mutex_
   const std::unique_ptr<Seat[]> seats_;      // likewise
   std::vector<int> cpus_;                    // to bind to; empty: none
+  sigset_t blocked_;                         // signals, by the thread that made the scheduler
   HandOver hand_over_;
 };
 
