@@ -96,6 +96,8 @@ struct Item {
   static constexpr std::uint16_t kHeld = 128;    // in the region of the process that took it out (region.h)
   static constexpr std::uint16_t kHolds = 256;   // so are Refs in its body
   static constexpr std::uint16_t kRecorded = 512;  // its receipt is for the flight recorder
+  static constexpr std::uint16_t kTallied = 1024;  // counted in the bytes its holder holds (region.h RG7)
+  static constexpr std::uint16_t kKept = kHeld | kTallied;
   /// Those given, and what says nothing of the mailbox as it was.
   void set_flags(unsigned others) noexcept {
     flags = static_cast<std::uint16_t>(others | (flags & (kInUse | kPointerFree)));
@@ -131,7 +133,7 @@ template <class T>
 T* item_as(Item* item) noexcept {
   return same_type(item->type, &type_info_of<T>) ? item->body<T>() : nullptr;
 }
-/// `item`, in a region, is about to be given back or sent on. False: it is another process's, whose block stays until
+/// `item`, kKept, is about to be given back or sent on. False: it is another process's, whose block stays until
 /// that one ends (region.h).
 bool let_go(Item& item) noexcept;
 /// Destroys the body and frees the block; on a worker thread or a thread that holds the runtime's outside heap.

@@ -420,7 +420,7 @@ void note_reply(const Process& asker) noexcept {
 
 void drop_item(Item* item) noexcept {
   item->type->destroy(item->untyped_body());
-  if ((item->flags & Item::kHeld) != 0 && !let_go(*item)) [[unlikely]]
+  if ((item->flags & Item::kKept) != 0 && !let_go(*item)) [[unlikely]]
     return;
   free_block(item);
 }

@@ -181,7 +181,7 @@ struct TypedItemOwner {  // the same with the type known: no call through the ty
     constexpr std::size_t bytes = Item::body_offset<Body> + sizeof(Body);
     constexpr unsigned cls = gc::size_class(bytes);
     std::destroy_at(item->body<Body>());
-    if ((item->flags & Item::kHeld) != 0) [[unlikely]]
+    if ((item->flags & Item::kKept) != 0) [[unlikely]]
       static_cast<void>(let_go(*item));  // its own
     const sched::Touch touch;
     if constexpr (cls == gc::kLarge) {

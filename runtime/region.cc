@@ -204,8 +204,7 @@ std::uint16_t give_refs_up(Region& region, Item& item) noexcept {
   return marks;
 }
 
-[[gnu::noinline]] bool grow(const Process& process, Region& region) noexcept {
-  if (!process.system->keeps_regions) return false;  // it has process_memory() alone
+[[gnu::noinline]] bool grow(Region& region) noexcept {
   if (region.capacity == 0) {
     region.held = region.few;
     region.capacity = Region::kFew;
@@ -257,7 +256,25 @@ void give_to_owner(System& system, Item& item) noexcept {
   }
 }
 
+// RG7. Off a process none is taken off: its count is one too many until its end.
+void take_off_tally(Item& item) noexcept {
+  item.flags &= static_cast<std::uint16_t>(~Item::kTallied);
+  const auto* const self = static_cast<const Process*>(sched::current());
+  if (self == nullptr) return;
+  const bool is_own = item.stamp <= 1;  // a state machine's says how it waits
+  const Process& owner = is_own ? *self : self->system->process(Pid{item.stamp});
+  if (!is_own && owner.mailbox.id() != item.stamp) return;  // it has ended
+  std::atomic<std::uint64_t>& tallied = region_of(owner).tallied;
+  std::uint64_t before = tallied.load(base::relaxed);  // relaxed: a statistic
+  while (!tallied.compare_exchange_weak(before, before - std::min<std::uint64_t>(before, item.bytes), base::relaxed)) {
+  }
+}
+
 [[gnu::noinline]] bool let_go_slow(Item& item, bool goes_on) noexcept {
+  if ((item.flags & Item::kTallied) != 0) {
+    take_off_tally(item);
+    return true;
+  }
   auto* const self = static_cast<Process*>(sched::current());
   if (self == nullptr) return false;
   const bool is_own = item.stamp == self->pid().id || item.stamp <= 1;  // a state machine's says how it waits
@@ -319,8 +336,13 @@ namespace {
 }
 
 [[gnu::noinline]] void hold_slow(const Process& process, Region& region, Item& item) noexcept {
+  if (!process.system->keeps_regions) {  // RG7
+    item.flags |= Item::kTallied;
+    region.tallied.fetch_add(item.bytes, base::relaxed);  // relaxed: a statistic
+    return;
+  }
   if (region.returned.load(base::relaxed) != nullptr) take_returned(region);  // relaxed: taken by an exchange
-  if (region.size == region.capacity && !grow(process, region)) return;
+  if (region.size == region.capacity && !grow(region)) return;
   if (item.signal != 0) take_refs_over(region, item);
   list(region, region.size, item);
 }
@@ -390,7 +412,7 @@ std::size_t held_bytes(const Process& process) noexcept {
   constexpr std::uint32_t kLookedAt = 10'000;
   const Region& region = region_of(process);
   const std::uint32_t looked_at = std::min(region.size, kLookedAt);
-  std::size_t sum = 0;
+  std::size_t sum = process.system->keeps_regions ? 0 : region.tallied.load(base::relaxed);  // relaxed: as there
   for (std::uint32_t i = 0; i != looked_at; ++i) sum += region.held[i]->bytes;
   if (looked_at != region.size) sum = sum / looked_at * region.size;
   return sum + (region.memory == nullptr ? 0 : region.memory->chunks.bytes());
@@ -426,7 +448,11 @@ void return_region(Process& process) noexcept {
     delete holdings;
     delete std::exchange(region.holdings, nullptr);
   }
-  bytes += free_held(region);
+  if (process.system->keeps_regions) {
+    bytes += free_held(region);
+  } else {
+    region.tallied.store(0, base::relaxed);  // relaxed: as above
+  }
   if (process.faulted && process.is_handler() && process.start->state_bytes != 0 && process.system->keeps_regions) {
     bytes += process.start->state_bytes;
     heap().free_state(std::exchange(process.closure, nullptr), process.start->state_bytes);

@@ -16,6 +16,8 @@
 //        other means than a message, has dropped; its block is freed when the owner takes its next message, or ends.
 //   RG6  The order of the end: objects' shares first (they run code: the last Ref's value is destroyed), then the
 //        messages, the state left by a fault, process_memory(). Before links and monitors are told.
+//   RG7  On the other heaps the messages of a process that has max_memory or process_memory() are no more than counted as
+//        they are taken out (Item::kTallied), and off again as they are given back: `tallied`.
 // Cost of a message on `region`: some stores at each end. On other heaps: a look at a bit of a byte at hand.
 #pragma once
 
@@ -50,7 +52,10 @@ struct Region {
   Holdings* holdings;     // RG4; null: none
   ProcessMemory* memory;  // null: not asked for
   std::atomic<Item*> returned;
-  Item* few[kFew];  // where most lists are
+  union {
+    Item* few[kFew];                     // where most lists are
+    std::atomic<std::uint64_t> tallied;  // RG7: bytes of blocks; whoever gives them back
+  };
 };
 static_assert(sizeof(Region) == base::kCacheLine);
 
@@ -77,7 +82,7 @@ void end_body(Item& item) noexcept;
 /// Around the making of `born` by `parent`, whose closure or state will lie at `place`.
 void begin_birth(Process& parent, Process& born, const void* place, std::size_t bytes) noexcept;
 void end_birth(Process& parent) noexcept;
-/// Bytes of the messages listed (of more than 10,000 an estimate) and of process_memory(); for who is it.
+/// Bytes of the messages listed (of more than 10,000 an estimate) or tallied, and of process_memory(); for who is it.
 std::size_t held_bytes(const Process& process) noexcept;
 /// It was not born: of its region nothing is kept.
 void forget_region(Process& process) noexcept;

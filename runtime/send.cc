@@ -39,7 +39,7 @@ Delivery send(const To& address, Message&& message) {
   if (!message) return Delivery::noproc;
   const auto [to, stamp] = address.target(*self.system);
   Process& target = self.system->process(to);
-  if ((message.item()->flags & Item::kHeld) != 0 && !detail::let_go_on(*message.item())) [[unlikely]]
+  if ((message.item()->flags & Item::kKept) != 0 && !detail::let_go_on(*message.item())) [[unlikely]]
     throw std::logic_error("erlking: send of a Message that another process has received");
   Item* const item = message.release();
   item->stamp = stamp;

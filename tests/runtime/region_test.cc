@@ -598,17 +598,85 @@ TEST_F(RegionTest, WhatAProcessHoldsIsTold) {
   });
 }
 
-TEST_F(RegionTest, OnAnotherHeapItIsProcessMemoryAlone) {
+// RG7: of who has a bound or process_memory() the others count, too.
+TEST_F(RegionTest, OnAnotherHeapItIsCounted) {
   options.heap = "owned";
   run([] {
     const Monitored one = keeper();
+    const auto held = [&] { return process_info(one.pid, 10s)->held_bytes; };
     for (int i = 0; i < 10; ++i) send(one.pid, Page{});
     while (process_info(one.pid, 10s)->received != 10) yield();
-    const std::size_t held = process_info(one.pid, 10s)->held_bytes;
-    EXPECT_GE(held, 100'000u);
-    EXPECT_LT(held, 120'000u);
+    EXPECT_GE(held(), 130'000u);
+    EXPECT_LT(held(), 160'000u);
+    send(one.pid, Drop{2});
+    send(one.pid, Note{});
+    while (process_info(one.pid, 10s)->received != 11) yield();
+    EXPECT_GE(held(), 106'000u);
+    EXPECT_LT(held(), 128'000u);
     send(one.pid, Go{});
     await_down(one);
+  });
+}
+
+TEST_F(RegionTest, OnAnotherHeapNothingIsCountedTwiceOrForEver) {
+  options.heap = "owned";
+  run([] {
+    struct Ask {};
+    struct Swap {
+      Message* from;
+      Pid back;
+    };
+    const auto held = [](Pid pid) { return process_info(pid, 10s)->held_bytes; };
+    const Pid sink = spawn([] {
+      for (;;)
+        receive(
+            60s, [](Page) {},
+            [](Swap swap) {
+              Message(std::move(*swap.from));
+              send(swap.back, Go{});
+            });
+    });
+    for (const std::size_t bound : {std::size_t{0}, std::size_t{1} << 20}) {
+      const Monitored one = spawn_monitor({.max_memory = bound}, [sink] {
+        std::vector<Message> all;
+        for (;;) {
+          receive(
+              60s,
+              [&](Go) {  // to another process, as it is
+                send(sink, std::move(all.back()));
+                all.pop_back();
+              },
+              [&](Ask) {  // which another process destroys
+                send(sink, Swap{&all.back(), self()});
+                receive(60s, [](Go) {});
+                all.pop_back();
+              },
+              [&](Drop) { exit(reason::normal); },  //
+              [&](Message any) { all.push_back(std::move(any)); });
+        }
+      });
+      const std::size_t page = bound == 0 ? 0 : sizeof(Page) + 32;
+      for (int i = 0; i < 3; ++i) send(one.pid, Page{});
+      while (process_info(one.pid, 10s)->received != 3) yield();
+      EXPECT_GE(held(one.pid), 3 * page);
+      EXPECT_LE(held(one.pid), 4 * page);
+      send(one.pid, Go{});
+      while (process_info(one.pid, 10s)->received != 4) yield();
+      EXPECT_GE(held(one.pid), 2 * page);
+      EXPECT_LE(held(one.pid), 3 * page);
+      send(one.pid, Ask{});
+      while (held(one.pid) >= 2 * page && page != 0) yield();
+      EXPECT_GE(held(one.pid), page);
+      send(one.pid, Drop{0});
+      await_down(one);
+    }
+    // The next tenants of its slot begin at nothing.
+    for (int i = 0; i < 2000; ++i) {
+      const Monitored next =
+          spawn_monitor({.max_memory = 1 << 20}, [] { EXPECT_EQ(process_info(self(), 10s)->held_bytes, 0u); });
+      await_down(next);
+    }
+    exit(sink, reason::kill);
   });
 }
 
