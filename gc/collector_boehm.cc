@@ -12,6 +12,7 @@
 //       on the alternate stack: it notes the stack pointer the signal met, and says that the stack ends where the
 //       alternate one does, for that is what libgc then scans: the registers lie there. The thread's own stack, and
 //       those of processes, are pushed by push_roots().
+//       A thread that rests (Tracer::rest()) is not stopped: libgc knows its own stack from where the wait began.
 //   M4  A collection runs on the thread's own stack (G4), so of the collecting thread libgc knows the stack's end.
 //   M5  Lists of roots, threads and heaps change under libgc's lock only, which who collects holds.
 //   M6  libgc marks with one thread, unless GC_MARKERS says otherwise: a second pays from a few hundred MB of live data
@@ -474,6 +475,21 @@ class Boehm final : public Collector, public Tracer {
   }
 
   void enter() noexcept override { entered(); }
+  void rest(void (*wait)(const void*), const void* argument) noexcept override {
+    struct Wait {
+      void (*wait)(const void*);
+      const void* argument;
+    } what{wait, argument};
+    on_own_stack(entered(), [&] {
+      GC_do_blocking(
+          [](void* given) -> void* {
+            const Wait& it = *static_cast<const Wait*>(given);
+            it.wait(it.argument);
+            return nullptr;
+          },
+          &what);
+    });
+  }
   void add(Roots& roots) noexcept override { add_roots(roots); }
   void* allocate(std::size_t bytes, Scan scan, std::size_t alignment) noexcept override;
 

@@ -19,8 +19,9 @@ struct Node {
 };
 static_assert(sizeof(Node) == 64);
 
-void pause_of(benchmark::State& state) {
+void pause_of(benchmark::State& state, const char* scheduler) {
   Options options;
+  options.scheduler = scheduler;
   options.heap = "boehm";
   options.workers = 2;
   std::optional<Runtime> runtime;
@@ -45,9 +46,15 @@ void pause_of(benchmark::State& state) {
     exit(reason::shutdown);  // with whom it is linked
   }));
 }
-BENCHMARK(pause_of)
+BENCHMARK_CAPTURE(pause_of, steal, "steal")
     ->ArgNames({"MiB", "processes"})
     ->ArgsProduct({{0, 32, 128, 512}, {10, 1'000, 100'000}})
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+// A thread for each process, which sleeps.
+BENCHMARK_CAPTURE(pause_of, threads, "threads")
+    ->ArgNames({"MiB", "processes"})
+    ->ArgsProduct({{0}, {10, 100, 1'000}})
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 

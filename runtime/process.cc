@@ -861,6 +861,13 @@ void Core::thread_stopping() noexcept {
   ek_thread_core = nullptr;
 }
 
+void Core::rest(std::atomic<std::uint32_t>& word, Nanos timeout) noexcept {
+  gc::Tracer* const tracer = heap.collector().tracer();
+  if (tracer == nullptr) return Worker::rest(word, timeout);
+  const auto wait = [&] { Worker::rest(word, timeout); };
+  tracer->rest([](const void* argument) { (*static_cast<decltype(wait)*>(argument))(); }, &wait);
+}
+
 bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept {
   const sched::Stack stack = task.stack();
   const bool on_stack = task.stack_low != nullptr && rsp >= reinterpret_cast<std::uintptr_t>(stack.low) &&

@@ -58,6 +58,7 @@ class Core final : public sched::Worker {
   void discard(sched::TimerNode& node) noexcept override;
   void thread_started() noexcept override;
   void thread_stopping() noexcept override;
+  void rest(std::atomic<std::uint32_t>& word, base::Nanos timeout) noexcept override;
   bool may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept override;
   std::uint64_t touches(const sched::Task& task) const noexcept override;
   void took(sched::Task& task, base::Nanos since, void* context) noexcept override;

@@ -270,6 +270,8 @@ Nanos Worker::tend_stacks() noexcept {
   return wait != 0 && clock_.is_manual() ? kForever : wait;
 }
 
+void Worker::rest(std::atomic<std::uint32_t>& word, Nanos timeout) noexcept { base::futex_wait(word, 1, timeout); }
+
 void Worker::sleep(Nanos timeout) noexcept {
   if (stacks_.pool().wants_tending()) [[unlikely]]
     timeout = std::min(timeout, tend_stacks());
@@ -282,7 +284,7 @@ void Worker::sleep(Nanos timeout) noexcept {
       (poller_ == nullptr || !poller_->asked())) {
     if (flight_.is_on()) flight_.mark(FlightKind::sleep, base::monotonic_now());
     if (poller == nullptr) {
-      base::futex_wait(inbox_.sleep_word(), 1, timeout);
+      rest(inbox_.sleep_word(), timeout);
     } else {
       poller->sleep(timeout);
     }

@@ -199,6 +199,8 @@ class alignas(base::kCacheLine) Worker {
   /// The thread is about to begin and has ended its loop.
   virtual void thread_started() noexcept {}
   virtual void thread_stopping() noexcept {}
+  /// The thread sleeps, on its own stack or a task's, while `word` is 1 and nobody wakes it.
+  virtual void rest(std::atomic<std::uint32_t>& word, base::Nanos timeout) noexcept;
   /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
   /// the worker's half done (hand_over.h H2).
   virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <latch>
 #include <map>
 #include <optional>
 #include <random>
+#include <string>
 
 namespace erlking::testing {
 namespace {
@@ -278,6 +281,45 @@ TEST_F(BoehmTest, NothingIsLostWithAThreadForEachProcess) {
   options.scheduler = "threads";
   survive(rt(), 100, 3'000'000);
   EXPECT_EQ(lost, 0u);
+}
+
+// How often the program's threads have been switched away from.
+std::uint64_t context_switches() {
+  std::uint64_t sum = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (const auto at = line.find("voluntary_ctxt_switches:"); at == 0) sum += std::stoull(line.substr(24));
+    }
+  }
+  return sum;
+}
+
+TEST_F(BoehmTest, ACollectionDoesNotDisturbWhoSleeps) {
+  options.scheduler = "threads";
+  constexpr std::uint64_t kSleepers = 100, kCollections = 50;
+  checks = lost = 0;
+  run([] {
+    std::vector<Pid> all;
+    for (std::uint64_t k = 0; k != kSleepers; ++k) {
+      all.push_back(spawn_link([k] {
+        const Gc<Node> ring = make_ring(k * 1000, kRing);
+        receive(forever, [](Token&) {});
+        check_ring(ring, k * 1000, kRing);
+      }));
+    }
+    sleep(300ms);
+    const std::uint64_t before = context_switches();
+    for (std::uint64_t i = 0; i != kCollections; ++i) gc_collect();
+    EXPECT_LT(context_switches() - before, kSleepers * kCollections / 2);
+    for (const Pid pid : all) {
+      const MonitorRef watch = monitor(pid);
+      send(pid, make_token(0));
+      receive(10s, when([&](const Down& down) { return down.ref == watch; }, [](const Down&) {}));
+    }
+  });
+  EXPECT_EQ(lost, 0u);
+  EXPECT_EQ(checks, kSleepers * kRing);
 }
 
 TEST_F(BoehmTest, ThreadsThatSendAndBlockingCallsAreLookedAt) {
