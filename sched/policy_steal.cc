@@ -1,8 +1,8 @@
 // `steal`: M:N work stealing that does not lose to one worker. Messages between workers cost ten times those on one, a
 // wake four hundred times, so tasks move only when it pays, and pushes never wake (README.md).
 //
-//   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim), looks at the others every 4 µs, then
-//       sleeps.
+//   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim; not at all where there are more workers
+//       than CPUs), looks at the others every 4 µs, then sleeps.
 //   P2  It steals from a victim that is *stuck* (for 10 µs, 100 in back-off, it dispatched nothing and put nothing into
 //       its ring, and it holds something): half of the ring, else what it holds privately, else its inbox. From a
 //       *persistent* one (ring >= 2 at every look for 50 µs, not in back-off): half of the ring. While stealing is
@@ -55,10 +55,7 @@ constexpr int kNoKeeper = -1;
 
 class StealPolicy final : public Policy {
  public:
-  explicit StealPolicy(Scheduler& scheduler) : scheduler_(scheduler) {
-    const unsigned cpus = usable_cpus();
-    spare_cpus_ = scheduler.size() <= cpus;
-  }
+  explicit StealPolicy(Scheduler& scheduler) : scheduler_(scheduler), spare_cpus_(scheduler.asked() <= usable_cpus()) {}
 
   std::string_view name() const noexcept override { return "steal"; }
 
@@ -115,7 +112,7 @@ class StealPolicy final : public Policy {
   Task* found(Worker& worker, Task* task) noexcept;
 
   Scheduler& scheduler_;
-  bool spare_cpus_ = false;
+  const bool spare_cpus_;  // each worker may have one: none spins in another's way
   std::atomic<unsigned> next_{0};
   alignas(base::kCacheLine) std::atomic<int> keeper_{kNoKeeper};
   // The governor's findings; written by whoever ticks, a lost update costs one period.

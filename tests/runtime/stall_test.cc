@@ -5,13 +5,12 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <fcntl.h>
 #include <mutex>
 #include <numeric>
 #include <thread>
-#include <variant>
-
-#include <fcntl.h>
 #include <unistd.h>
+#include <variant>
 
 namespace erlking::testing {
 namespace {
@@ -118,6 +117,37 @@ TEST_F(StallTest, AFaultOnASpareThreadIsContained) {
   expect_end(runtime, hogs);
 }
 #endif
+
+// The watcher, which begins spare threads, blocks all.
+TEST_F(StallTest, ASpareThreadBlocksWhatTheProgramBlocks) {
+  if (!hands_over()) GTEST_SKIP();
+  sigset_t one, before;
+  sigemptyset(&one);
+  sigaddset(&one, SIGUSR1);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &one, &before), 0);
+  std::atomic<bool> ends{false};
+  std::atomic<int> blocked{0}, others{0};
+  {
+    Runtime runtime(options());
+    ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+    const Pid hogs = start(runtime, [&] {
+      while (!ends.load()) hog(1ms);
+    });
+    while (runtime.stats().hand_overs == 0) std::this_thread::sleep_for(1ms);
+    expect_end(runtime, start(runtime, [&] {  // on a spare thread by now
+                 sigset_t now;
+                 if (pthread_sigmask(SIG_SETMASK, nullptr, &now) != 0) return;
+                 blocked = sigismember(&now, SIGUSR1);
+                 for (const int number : {SIGUSR2, SIGTERM, SIGHUP, SIGCHLD, SIGURG, SIGSEGV}) {
+                   others += sigismember(&now, number);
+                 }
+               }));
+    ends = true;
+    expect_end(runtime, hogs);
+  }
+  EXPECT_EQ(blocked.load(), 1);
+  EXPECT_EQ(others.load(), 0);
+}
 
 TEST_F(StallTest, ItGoesBackAndMayHogAgain) {
   if (!hands_over()) GTEST_SKIP();
