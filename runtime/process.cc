@@ -1,13 +1,11 @@
 #include "runtime/process.h"
 
 #include "runtime/behaviour.h"
-#include "runtime/fault.h"
 #include "runtime/handler.h"
 #include "runtime/memory.h"
 #include "runtime/process_wide.h"
 #include "runtime/report.h"
 #include "runtime/system.h"
-#include "runtime/timer.h"
 #include "sched/sched.h"
 
 #include <fmt/format.h>
@@ -17,14 +15,8 @@
 #include <new>
 #include <stdexcept>
 
-extern "C" {
-__thread erlking::gc::Local* ek_thread_heap __attribute__((tls_model("initial-exec"))) = nullptr;
-__thread erlking::Core* ek_thread_core __attribute__((tls_model("initial-exec"))) = nullptr;
-}
-
 namespace erlking {
 
-using base::Nanos;
 using base::relaxed;
 using detail::SignalBody;
 using detail::SignalKind;
@@ -203,26 +195,6 @@ Item* reversed(Item* newest) noexcept {
   }
   return oldest;
 }
-
-// The process's timer node, to be armed here: in this worker's wheel or in none. False: no memory.
-bool make_timer(Process& process) noexcept {
-  if (sched::TimerNode* const node = process.timer; node != nullptr) {
-    // It may still be in the wheel of the worker that armed it, unless it was that wait's end.
-    const bool of_ticket = (node->kind & detail::kTimerKindMask) == detail::kTicketTimer;
-    if (process.fired == (of_ticket ? node->number | Process::kTicketTimer : node->number)) {
-      node->kind = detail::timer_kind(process, 0);
-      return true;
-    }
-    detail::give_timer_back(process);
-  }
-  void* block = detail::heap().allocate_plain(sizeof(sched::TimerNode));
-  if (block == nullptr) return false;
-  process.timer = new (block) sched::TimerNode;
-  process.timer->kind = detail::timer_kind(process, 0);
-  return true;
-}
-
-bool ensure_timer(Process& process) noexcept { return detail::has_timer(process) || make_timer(process); }
 
 }  // namespace
 
@@ -404,15 +376,6 @@ namespace detail {
 
 void make_ready(Process& process) noexcept { make_runnable(process, Line::front); }
 
-bool can_time(Process& process, const Bound& bound) noexcept {
-  return bound.is_forever() || bound.is_poll() || process.is_port() || ensure_timer(process);
-}
-
-void give_timer_back(Process& process) noexcept {
-  sched::TimerNode& node = *std::exchange(process.timer, nullptr);
-  process.system->scheduler->worker(node.kind >> kTimerOwnerShift).return_timer(node);
-}
-
 void note_reply(const Process& asker) noexcept {
   if (const sched::Task* const self = sched::current(); self != nullptr)
     self->worker->flight().record(flight_word(asker.pid(), FlightWord::reply));
@@ -459,247 +422,6 @@ Push push_uncounted(System& system, Item* item, Pid to) noexcept {
       if (target.ticket.wake_any()) make_ready(target);  // K5
       return Push::queued;
   }
-}
-
-// --- waiting in a receive --------------------------------------------------------------------------------------------
-
-bool ReceiveWait::more_slow(Item** at) {
-  Process& p = process_;
-  if (p.exiting) [[unlikely]]
-    return false;
-  for (;;) {
-    if (p.mailbox.has_any()) p.deliver(true);
-    p.settle();
-    p.act_on_doom();
-    if (*at != nullptr || p.nudge == Nudge::come) return true;
-    if (expired_ || bound_.is_poll()) return false;  // D-R2: looked at before every park
-    if (p.doomed) [[unlikely]] {
-      p.act_on_doom();
-      if (p.deferring == 0) return false;  // dying, and its stack unwinds already
-    }
-    const bool timed = !bound_.is_forever();
-    if (timed && !armed_ && !ensure_timer(p)) [[unlikely]]
-      throw_exit(p, reason::system_limit);
-    EK_DCHECK(!armed_ || p.fired != p.timed.load(relaxed));  // D-R2
-    if (!p.mailbox.park()) continue;
-    if (timed && !armed_) arm();
-    if (parked(at)) return true;
-  }
-}
-
-// The wait was ended by a timer or a signal, or by a message whose stamp is another than the pid.
-void ReceiveWait::woken_without(Item* item) noexcept {
-  if (item != nullptr) process_.admit_or_refuse(item);
-  if (armed_ && process_.fired == process_.timed.load(relaxed))
-    expired_ = true;  // relaxed: only this process changes it
-}
-
-// --- waiting for an answer, for room, for time -----------------------------------------------------------------------
-
-void TicketWait::begin_port() noexcept {
-  if (bound_.is_forever()) return;
-  deadline_ = bound_.is_absolute() ? bound_.ns() : base::after(process_.system->now(), bound_.ns());
-}
-
-bool TicketWait::expired() const noexcept {
-  if (bound_.is_forever()) return false;
-  if (process_.is_port()) return process_.system->now() >= deadline_;
-  return process_.fired == (number_ | Process::kTicketTimer);
-}
-
-void TicketWait::arm() noexcept {
-  if (armed_) return;
-  armed_ = process_.ticket.arm(number_);
-}
-
-void TicketWait::disarm() noexcept {
-  if (!armed_) return;
-  armed_ = false;
-  if (!process_.ticket.disarm(number_)) sleep();  // a wake is under way: use it up
-}
-
-void TicketWait::sleep() noexcept {
-  if (!process_.is_port()) {
-    process_.worker->suspend(process_);
-    process_.note_running();
-    process_.budget = Process::kBudget;
-    return;
-  }
-  while (process_.port_woken.load(base::acquire) == 0) {  // [port]
-    Nanos left = base::kForever;
-    if (!bound_.is_forever()) {
-      left = deadline_ - process_.system->now();
-      if (left <= 0) {
-        if (process_.ticket.disarm(number_)) return;
-        left = base::kForever;  // somebody was quicker: the wake comes
-      }
-      if (process_.system->clock.is_manual()) left = 1'000'000;  // time passes by hand: look now and then
-    }
-    base::futex_wait(process_.port_woken, 0, left);
-  }
-  process_.port_woken.store(0, relaxed);
-}
-
-TicketWait::Ended TicketWait::wait_slow(bool woken) {
-  Process& p = process_;
-  if (woken && p.ticket.state() == Ticket<base::Real>::open && !expired()) return Ended::opened;
-  for (;;) {
-    if (!armed_) {
-      const auto state = p.ticket.state();
-      if (state == Ticket<base::Real>::done) {
-        over_ = true;
-        p.settle();
-        return Ended::answered;
-      }
-      if (state == Ticket<base::Real>::claim) {
-        base::Real::pause();
-        continue;
-      }
-      if (expired() || bound_.is_poll()) return Ended::expired;
-    }
-    if (p.doomed && !p.is_port() && (p.deferring == 0 || p.exiting)) [[unlikely]] {
-      disarm();
-      p.act_on_doom();
-      return Ended::expired;  // dying, and its stack unwinds already
-    }
-    if (!p.is_port()) {
-      if (!timer_ && !bound_.is_forever()) {
-        if (!ensure_timer(p)) [[unlikely]] {
-          throw_exit(p, reason::system_limit);
-        }
-        arm_timer();
-      }
-      arm();
-      if (!armed_) continue;                 // answered meanwhile
-      if (p.mailbox.has_signal_seq_cst()) {  // K5
-        // Whoever wakes us between here and the next arm() finds nobody, or has been used up: the caller looks again.
-        disarm();
-        p.deliver(true);
-        return Ended::opened;
-      }
-      p.wake_waiters_if_any();  // B6; arm()'s locked CAS orders consumed before waiters (x86)
-    } else {
-      arm();
-      if (!armed_) continue;
-      if (p.mailbox.has_signal_seq_cst()) {  // K5: the port's user looks at it
-        disarm();
-        return Ended::opened;
-      }
-    }
-    sleep();
-    armed_ = false;
-    if (p.ticket.state() == Ticket<base::Real>::open && !expired()) return Ended::opened;
-  }
-}
-
-bool TicketWait::revoke() noexcept {
-  if (over_) return true;
-  for (;;) {
-    switch (process_.ticket.state()) {
-      case Ticket<base::Real>::idle:
-        return false;
-      case Ticket<base::Real>::open:
-        if (process_.ticket.revoke(number_)) {
-          process_.settle();
-          return false;
-        }
-        break;
-      case Ticket<base::Real>::armed:
-        disarm();
-        break;
-      case Ticket<base::Real>::claim:
-        base::Real::pause();
-        break;
-      case Ticket<base::Real>::done:
-        over_ = true;
-        return true;
-    }
-  }
-}
-
-void link_waiter(Process& target, Waiter& waiter) noexcept {
-  waiter.prev = target.waiters_tail;
-  waiter.next = nullptr;
-  waiter.linked = true;
-  if (target.waiters_tail != nullptr) target.waiters_tail->next = &waiter;
-  target.waiters_tail = &waiter;
-  // seq_cst even when it is not the first: the receiver's look must not miss the list [mailbox-waiters]
-  target.waiters.store(waiter.prev == nullptr ? &waiter : target.waiters.load(relaxed), base::seq_cst);
-}
-
-void unlink_waiter(Process& target, Waiter& waiter) noexcept {
-  if (!waiter.linked) return;
-  waiter.linked = false;
-  (waiter.next != nullptr ? waiter.next->prev : target.waiters_tail) = waiter.prev;
-  if (waiter.prev != nullptr) {
-    waiter.prev->next = waiter.next;
-  } else {
-    target.waiters.store(waiter.next, base::seq_cst);
-  }
-}
-
-namespace {
-
-// B1–B7, D-B1–D-B5 (README.md). attempt(waiting) pushes, or asks whether a push would find room.
-template <class Attempt>
-Push attempt_until(Process& target, Process& sender, const Bound& until, Attempt&& attempt) {
-  struct Leave {
-    Process& target;
-    Waiter waiter;
-    ~Leave() {
-      base::SpinLockGuard lock(target.waiters_lock);  // B4: before the frame is left
-      unlink_waiter(target, waiter);
-    }
-  };
-  for (;;) {
-    TicketWait wait(sender, until, nullptr);
-    auto ended = TicketWait::Ended::opened;
-    {
-      Leave place{target, {.process = &sender, .number = wait.number()}};
-      wait.arm();  // B1: before the node is visible
-      Push pushed;
-      {
-        base::SpinLockGuard lock(target.waiters_lock);
-        link_waiter(target, place.waiter);
-        pushed = attempt(true);  // B2
-        if (pushed != Push::full) unlink_waiter(target, place.waiter);
-      }
-      if (pushed != Push::full) {
-        if (pushed == Push::woke) make_ready(target);
-        wait.disarm();
-        return pushed;
-      }
-      ended = wait.wait();
-    }
-    const Push pushed = attempt(false);
-    if (pushed == Push::woke) make_ready(target);
-    if (pushed != Push::full || ended == TicketWait::Ended::expired) return pushed;
-  }
-}
-
-}  // namespace
-
-Bound deadline_of(const System& system, const Bound& bound) noexcept {
-  if (bound.is_forever() || bound.is_absolute()) return bound;
-  return Bound(base::to_time_point(base::after(system.now(), bound.ns())));
-}
-
-Push push_waiting(System& system, Process& sender, Pid to, Item* item, const Bound& bound) {
-  Process& target = system.process(to);
-  return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.is_metered()) [[unlikely]]
-      return push_metered(system, target, item, to, waiting ? MeterLock::held : MeterLock::take);
-    return waiting ? target.mailbox.push_message<true>(item, to.id) : target.mailbox.push_message(item, to.id);
-  });
-}
-
-Push wait_for_room(System& system, Process& sender, Pid to, const Item& item, const Bound& bound) {
-  Process& target = system.process(to);
-  return attempt_until(target, sender, deadline_of(system, bound), [&](bool waiting) {
-    if (target.is_metered()) [[unlikely]]
-      return probe_metered(target, item, to, waiting ? MeterLock::held : MeterLock::take);
-    return target.mailbox.probe(to.id);
-  });
 }
 
 // --- death -----------------------------------------------------------------------------------------------------------
@@ -825,146 +547,5 @@ void finish_process(Process& process) noexcept {
 }
 
 }  // namespace detail
-
-// --- Core ------------------------------------------------------------------------------------------------------------
-
-Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index)
-    : Worker(scheduler, policy, system.clock, index, system.stacks),
-      heap(*system.collector),
-      slots(system.table, policy.max_tasks() != 0),
-      system_(system) {
-  thread.own_sp = &own_stack();
-  thread.roots = &system.roots;
-  // Of many workers, one for each process, each has less to tell. No memory: it is off.
-  const std::uint32_t words = system.options.flight_recorder;
-  static_cast<void>(flight().open(policy.max_tasks() == 0 ? words : words / 8));
-}
-
-void Core::release_caches() noexcept {
-  Worker::release_caches();
-  slots.flush();
-  heap.flush();
-}
-
-void Core::thread_started() noexcept {
-  ek_thread_heap = &heap;
-  ek_thread_core = this;
-  gc::ek_gc_thread = &thread;
-  if (gc::Tracer* const tracer = heap.collector().tracer()) tracer->enter();
-}
-
-void Core::thread_stopping() noexcept {
-  detail::drop_timers(*this);
-  gc::leave(thread);
-  gc::ek_gc_thread = nullptr;
-  ek_thread_heap = nullptr;
-  ek_thread_core = nullptr;
-}
-
-void Core::rest(std::atomic<std::uint32_t>& word, Nanos timeout) noexcept {
-  gc::Tracer* const tracer = heap.collector().tracer();
-  if (tracer == nullptr) return Worker::rest(word, timeout);
-  const auto wait = [&] { Worker::rest(word, timeout); };
-  tracer->rest([](const void* argument) { (*static_cast<decltype(wait)*>(argument))(); }, &wait);
-}
-
-bool Core::may_part(sched::Task& task, std::uintptr_t rip, std::uintptr_t rsp) noexcept {
-  const sched::Stack stack = task.stack();
-  const bool on_stack = task.stack_low != nullptr && rsp >= reinterpret_cast<std::uintptr_t>(stack.low) &&
-                        rsp < reinterpret_cast<std::uintptr_t>(stack.top);
-  return on_stack && ek_thread_heap == &heap && ek_thread_core == this &&  // else within another runtime's OutsideHeap
-         !static_cast<const Process&>(task).uncontained && detail::why_not_contained().empty() &&
-         detail::is_in_user_code(rip);
-}
-
-std::uint64_t Core::touches(const sched::Task& task) const noexcept {
-  const auto budget = static_cast<std::uint32_t>(static_cast<const Process&>(task).budget);
-  return std::uint64_t{sched::ek_touches} << 32 | budget;
-}
-
-// At its next safe point it goes back to a worker that others share, before it begins anything here.
-void Core::took(sched::Task& task, Nanos since, void* context) noexcept {
-  Process& process = static_cast<Process&>(task);
-  process.budget = 0;
-  if (flight().is_on()) {
-    flight().mark(sched::FlightKind::wake, base::monotonic_now());
-    process.note_running();
-  }
-  if (system_.options.stall_report.count() == 0) return;
-  stall_.pid = process.pid();
-  stall_.parent = process.parent;
-  stall_.start = process.start;
-  stall_.since = since;
-  stall_.count = detail::interrupted_frames(context, stall_.frames);
-  stall_.state.store(Stall::kBegun, base::release);  // [stall]
-}
-
-void Core::watched() noexcept {
-  std::uint32_t state = stall_.state.load(base::acquire);  // [stall]
-  if (state != Stall::kBegun) return;
-  const Nanos length = base::monotonic_now() - stall_.since;
-  if (length < system_.options.stall_report.count()) return;
-  if (!stall_.state.compare_exchange_strong(state, Stall::kTelling, base::acq_rel)) return;
-  stalls.store(stalls.load(relaxed) + 1, relaxed);  // relaxed: the watcher's, a statistic
-  detail::report_stall(system_, stall_.pid, stall_.parent, stall_.start->name, {stall_.frames, stall_.count}, length,
-                       false);
-  stall_.state.store(Stall::kTold, base::release);  // [stall]
-}
-
-void Core::left() noexcept {
-  std::uint32_t state = Stall::kBegun;
-  if (stall_.state.load(relaxed) == Stall::kNone || stall_.state.compare_exchange_strong(state, Stall::kNone)) return;
-  for (unsigned turns = 0; stall_.state.load(base::acquire) == Stall::kTelling; ++turns) base::pause_or_yield(turns);
-  detail::report_stall(system_, stall_.pid, stall_.parent, stall_.start->name, {}, base::monotonic_now() - stall_.since,
-                       true);
-  stall_.state.store(Stall::kNone, base::release);
-}
-
-sched::Worker& Core::serve(sched::Task& task) noexcept { return detail::serve_handler(static_cast<Process&>(task)); }
-
-void Core::give_up(sched::Task& task) noexcept { detail::give_up_handler(static_cast<Process&>(task)); }
-
-sched::Fired Core::fire(sched::TimerNode& node) noexcept {
-  if ((node.kind & detail::kTimerKindMask) == detail::kUserTimer) {
-    detail::fire_timer(*this, static_cast<detail::UserTimer&>(node));
-    return sched::Fired::done;
-  }
-  Process& process = *reinterpret_cast<Process*>(node.target);
-  if ((node.kind & detail::kTimerKindMask) == detail::kReceiveTimer) {
-    if (process.timed.load(relaxed) != node.number) return sched::Fired::done;  // R2: given up; relaxed: see arm()
-    if (!process.mailbox.wake()) return sched::Fired::again;                    // R2: between arming and parking
-    process.fired = node.number;
-  } else {
-    using Look = Ticket<base::Real>::Look;
-    const Look look = process.ticket.look(node.number);
-    if (look == Look::stale) return sched::Fired::done;
-    if (look == Look::not_armed || !process.ticket.wake(node.number)) return sched::Fired::again;
-    process.fired = node.number | Process::kTicketTimer;
-  }
-  flight().record(detail::flight_word(process.pid(), detail::FlightWord::timer));
-  process.note_ready();
-  enqueue(process);
-  return sched::Fired::done;
-}
-
-void Core::discard(sched::TimerNode& node) noexcept {
-  if ((node.kind & detail::kTimerKindMask) == detail::kUserTimer) {
-    detail::put_away_timer(*this, static_cast<detail::UserTimer&>(node));
-  } else {
-    heap.free_plain(&node, sizeof(sched::TimerNode));
-  }
-}
-
-void Core::reap(sched::Task& task) noexcept {
-  Process& process = static_cast<Process&>(task);
-#if defined(__SANITIZE_THREAD__)
-  sched::tsan_give_fiber(process.fiber);
-#endif
-  policy().retire(process);
-  if (process.stack_low != nullptr) stacks().give_class(process.stack(), process.stack_class);
-  process.stack_low = nullptr;
-  process.reason = {};
-  slots.give(process);
-}
 
 }  // namespace erlking
