@@ -576,46 +576,32 @@ Monitored keeper() {
   });
 }
 
-TEST_F(RegionTest, WhatAProcessHoldsIsTold) {
-  run([] {
-    const Monitored one = keeper();
-    const auto held = [&] { return process_info(one.pid, 10s)->held_bytes; };
-    for (int i = 0; i < 10; ++i) send(one.pid, Page{});
-    while (process_info(one.pid, 10s)->received != 10) yield();
-    EXPECT_GE(held(), 130'000u);
-    EXPECT_LT(held(), 160'000u);
-    send(one.pid, Drop{2});
-    send(one.pid, Note{});  // it waits: of who has nothing waiting nobody is asked
-    while (process_info(one.pid, 10s)->received != 11) yield();
-    EXPECT_GE(held(), 106'000u);
-    EXPECT_LT(held(), 128'000u);
-    const MemoryHolders found = memory_holders(10s);
-    EXPECT_TRUE(std::ranges::any_of(found.holders, [&](const MemoryHolder& holder) {
-      return holder.pid == one.pid && holder.held_bytes == held();
-    })) << to_text(found);
-    send(one.pid, Go{});
-    await_down(one);
-  });
+void expect_held_is_told() {
+  const Monitored one = keeper();
+  const auto held = [&] { return process_info(one.pid, 10s)->held_bytes; };
+  for (int i = 0; i < 10; ++i) send(one.pid, Page{});
+  while (process_info(one.pid, 10s)->received != 10) yield();
+  EXPECT_GE(held(), 130'000u);
+  EXPECT_LT(held(), 160'000u);
+  send(one.pid, Drop{2});
+  send(one.pid, Note{});  // it waits: of who has nothing waiting nobody is asked
+  while (process_info(one.pid, 10s)->received != 11) yield();
+  EXPECT_GE(held(), 106'000u);
+  EXPECT_LT(held(), 128'000u);
+  const MemoryHolders found = memory_holders(10s);
+  EXPECT_TRUE(std::ranges::any_of(found.holders, [&](const MemoryHolder& holder) {
+    return holder.pid == one.pid && holder.held_bytes == held();
+  })) << to_text(found);
+  send(one.pid, Go{});
+  await_down(one);
 }
 
+TEST_F(RegionTest, WhatAProcessHoldsIsTold) { run(expect_held_is_told); }
+
 // RG7: of who has a bound or process_memory() the others count, too.
-TEST_F(RegionTest, OnAnotherHeapItIsCounted) {
+TEST_F(RegionTest, OnAnotherHeapToo) {
   options.heap = "owned";
-  run([] {
-    const Monitored one = keeper();
-    const auto held = [&] { return process_info(one.pid, 10s)->held_bytes; };
-    for (int i = 0; i < 10; ++i) send(one.pid, Page{});
-    while (process_info(one.pid, 10s)->received != 10) yield();
-    EXPECT_GE(held(), 130'000u);
-    EXPECT_LT(held(), 160'000u);
-    send(one.pid, Drop{2});
-    send(one.pid, Note{});
-    while (process_info(one.pid, 10s)->received != 11) yield();
-    EXPECT_GE(held(), 106'000u);
-    EXPECT_LT(held(), 128'000u);
-    send(one.pid, Go{});
-    await_down(one);
-  });
+  run(expect_held_is_told);
 }
 
 TEST_F(RegionTest, OnAnotherHeapNothingIsCountedTwiceOrForEver) {
