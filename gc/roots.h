@@ -69,7 +69,7 @@ class Tracer {
   /// The calling thread is about to hold what is traced: from here on it is stopped and scanned, until it ends, or
   /// leave(). Again and again if you like. On whatever stack.
   virtual void enter() noexcept = 0;
-  /// Calls wait(argument), in which the calling thread waits at the operating system and touches nothing that is traced:
+  /// Calls wait(argument), in which the calling thread waits at the system and touches nothing that is traced:
   /// a collection does not disturb it, nor wait for it; one that is under way when it is over is waited for. What its
   /// stacks hold is scanned as ever. The calling thread enters. On whatever stack.
   virtual void rest(void (*wait)(const void*), const void* argument) noexcept = 0;

@@ -16,7 +16,7 @@
 //        other means than a message, has dropped; its block is freed when the owner takes its next message, or ends.
 //   RG6  The order of the end: objects' shares first (they run code: the last Ref's value is destroyed), then the
 //        messages, the state left by a fault, process_memory(). Before links and monitors are told.
-//   RG7  On the other heaps the messages of a process that has max_memory or process_memory() are no more than counted as
+//   RG7  On the other heaps the messages of a process that has max_memory or process_memory() are merely counted as
 //        they are taken out (Item::kTallied), and off again as they are given back: `tallied`.
 // Cost of a message on `region`: some stores at each end. On other heaps: a look at a bit of a byte at hand.
 #pragma once

@@ -150,8 +150,8 @@ bool Scheduler::start_thread(Worker& worker) noexcept {
 void* Scheduler::thread_main(void* argument) {
   Worker& worker = *static_cast<Worker*>(argument);
   worker.scheduler_.dress_thread(worker);
-  // Whoever starts a thread may block what it likes, as the watcher does: this one blocks what the program's threads did
-  // when it made the scheduler. But to write where nobody reads any more is an error of that write, and does not end
+  // Whoever starts a thread may block what it likes, as the watcher does: this one blocks what the thread did that made
+  // the scheduler. But to write where nobody reads any more is an error of that write, and does not end
   // the program; and a fault whose signal is blocked would.
   sigset_t blocked = worker.scheduler_.blocked_;
   sigaddset(&blocked, SIGPIPE);
