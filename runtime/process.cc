@@ -337,7 +337,7 @@ void Process::act_on_doom_slow() {
 
 void Process::checkpoint_slow() {
   struct Note {
-    ~Note() { sched::note_touch(); }  // the budget may be what it was (touch.h T2)
+    ~Note() { sched::note_touch(); }  // the budget may be what it was (touch.h N2)
   } note;
   if (mailbox.has_signal()) deliver();
   settle();

@@ -122,7 +122,7 @@ template <class T, class... Args>
   }
   return item;
 }
-/// The same anywhere, not only after a safe point without code of the user's in between (sched/touch.h T2).
+/// The same anywhere, not only after a safe point without code of the user's in between (sched/touch.h N2).
 template <class T, class... Args>
 [[gnu::always_inline]] inline Item* make_item(std::uint64_t stamp, Args&&... args) {
   sched::note_touch();

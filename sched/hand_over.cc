@@ -158,7 +158,7 @@ void HandOver::watch() noexcept {
       nap(again ? kAgain : close ? kLook : kCalmLook);
       continue;
     }
-    asleep_.store(1, seq_cst);  // [watcher-sleep] H6
+    asleep_.store(1, seq_cst);  // [watcher-sleep] O6
     for (unsigned i = 0; i < scheduler_.asked() && !awake; ++i) {
       const Worker& worker = scheduler_.worker(i);
       awake = !worker.asleep() && !worker.stands_by();
@@ -244,7 +244,7 @@ void HandOver::on_signal(int signal, siginfo_t* info, void* context) {
 bool HandOver::part(Worker& from, void* context) noexcept {
   Task* const task = current();
   if (&from != from_ || task == nullptr || task->worker != &from) return false;
-  Sight& sight = *sight_;                                   // the watcher's fields: H5
+  Sight& sight = *sight_;                                   // the watcher's fields: O5
   if (from.dispatches() != sight.dispatches) return false;  // it has switched just now
   const std::uint64_t touches = from.touches(*task);
   const std::int64_t spent = cpu_of(0);
@@ -264,7 +264,7 @@ bool HandOver::part(Worker& from, void* context) noexcept {
   }
   Seat& seat = *seat_;
   Worker& spare = *seat.worker;
-  // H3
+  // O3
   spare.scheduler_sp_.store(from.scheduler_sp_.load(relaxed), relaxed);
   spare.fiber_ = from.fiber_;
   spare.exceptions_ = from.exceptions_;
@@ -279,7 +279,7 @@ bool HandOver::part(Worker& from, void* context) noexcept {
   spare.thread_started();
   spare.took(*task, sight.since, context);
   seat.worker = &from;
-  seat.word.store(Seat::kGiven, release);  // [seat] H5: `from` is the other thread's now
+  seat.word.store(Seat::kGiven, release);  // [seat] O5: `from` is the other thread's now
   base::futex_wake(seat.word);
   return true;
 }

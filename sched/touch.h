@@ -1,12 +1,12 @@
 // Touch: code that is inlined into a process's own says by it that it is about to touch what this thread's worker owns:
-// the worker must not be handed to another thread there (hand_over.h H2).
+// the worker must not be handed to another thread there (hand_over.h O2).
 //
-//   T1  The handler parts only if nothing has been noted since it looked some hundred microseconds of its thread's time
+//   N1  The handler parts only if nothing has been noted since it looked some hundred microseconds of its thread's time
 //       ago: what was under way then is over, as a touch is short, and what has begun since is noted. So a touch has no
 //       end to be noted, only a place beyond which the compiler moves nothing of it.
-//   T2  A safe point notes, too: it counts Process::budget down. What follows one with no code of the user's in between
+//   N2  A safe point notes, too: it counts Process::budget down. What follows one with no code of the user's in between
 //       needs no other note: a TouchInVerb.
-//   T3  A touch runs no code of the user's, and calls nothing that does. The notes are the thread's, read by a signal
+//   N3  A touch runs no code of the user's, and calls nothing that does. The notes are the thread's, read by a signal
 //       handler of that thread alone. One too many costs a hand-over, one that is missing memory.
 #pragma once
 
@@ -38,7 +38,7 @@ class Touch {
   Touch& operator=(const Touch&) = delete;
 };
 
-class TouchInVerb {  // T2
+class TouchInVerb {  // N2
  public:
   [[gnu::always_inline]] TouchInVerb() noexcept { keep_order(); }
   [[gnu::always_inline]] ~TouchInVerb() { keep_order(); }

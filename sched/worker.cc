@@ -48,7 +48,7 @@ Worker::Worker(Scheduler& scheduler, Policy& policy, const base::Clock& clock, s
       clock_(clock),
       wheel_(clock.now()),
       stacks_(stacks, policy.max_tasks() != 0) {
-  // H4: nothing is ever put into its queues, as somebody seems to be at them.
+  // O4: nothing is ever put into its queues, as somebody seems to be at them.
   if (spare_) static_cast<void>(section_.try_claim());
 }
 
@@ -76,7 +76,7 @@ void Worker::push(Task& task) noexcept {
 }
 
 void Worker::enqueue(Task& task) noexcept {
-  if (spare_) [[unlikely]]  // H4
+  if (spare_) [[unlikely]]  // O4
     return policy_.submit(task);
   if (task.pin != kNoWorker) {
     if (task.pin != index_) return policy_.submit(task);
@@ -141,7 +141,7 @@ void Worker::refill_from_overflow() noexcept {
 // A thief is at the private queues: only the ring and the pinned tasks are ours.
 Task* Worker::next_beside_thief() noexcept {
   Task* task = nullptr;
-  if (spare_) return nullptr;  // H4
+  if (spare_) return nullptr;  // O4
   if (ring_.grab(&task, 1) == 1) return task;
   task = take_pinned();
   if (task != nullptr) return task;
@@ -526,7 +526,7 @@ void Worker::arrive() noexcept {
   fiber_.bottom = low;
   fiber_.size = size;
 #endif
-  thread_id_.store(static_cast<pid_t>(::syscall(SYS_gettid)), relaxed);  // relaxed: hand_over.h H5
+  thread_id_.store(static_cast<pid_t>(::syscall(SYS_gettid)), relaxed);  // relaxed: hand_over.h O5
   ek_thread_worker = this;
   thread_started();
 }
@@ -536,7 +536,7 @@ void Worker::run(Seat& seat) noexcept {
   ticked_at_ = base::monotonic_now();
   flight_.mark(FlightKind::wake, ticked_at_);
   for (;;) {
-    Worker& now = *thread_worker();  // H3: not kept from turn to turn
+    Worker& now = *thread_worker();  // O3: not kept from turn to turn
     if (!(now.spare_ ? now.attend(seat) : now.turn())) break;
   }
   Worker& last = *thread_worker();
@@ -563,7 +563,7 @@ void Worker::run(Seat& seat) noexcept {
   return true;
 }
 
-// What a spare worker does: rids itself of what a task has left here, and then offers its thread (H4).
+// What a spare worker does: rids itself of what a task has left here, and then offers its thread (O4).
 bool Worker::attend(Seat& seat) noexcept {
   if (dead_ != nullptr) reap(*std::exchange(dead_, nullptr));
   if (dead_loop_ != nullptr) end_loop(*std::exchange(dead_loop_, nullptr));

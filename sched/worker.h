@@ -202,7 +202,7 @@ class alignas(base::kCacheLine) Worker {
   /// The thread sleeps, on its own stack or a task's, while `word` is 1 and nobody wakes it.
   virtual void rest(std::atomic<std::uint32_t>& word, base::Nanos timeout) noexcept;
   /// In a signal handler of its thread, which runs `task` and is at `rip`: whether that is user code, with nothing of
-  /// the worker's half done (hand_over.h H2).
+  /// the worker's half done (hand_over.h O2).
   virtual bool may_part(Task&, std::uintptr_t /*rip*/, std::uintptr_t /*rsp*/) noexcept { return false; }
   /// There: changes whenever code inlined into a task's touches something of the worker, on this thread (touch.h).
   virtual std::uint64_t touches(const Task&) const noexcept { return ek_touches; }
@@ -360,7 +360,7 @@ inline void Worker::begin(Task& task) noexcept {
   Task* const following = --until_tick_ > 0 ? next() : nullptr;
   if (following == &self) {  // X3
     self.note_taken();
-    dispatches_.store(dispatches_.load(base::relaxed) + 1, base::relaxed);  // relaxed: as in begin(); hand_over.h H2
+    dispatches_.store(dispatches_.load(base::relaxed) + 1, base::relaxed);  // relaxed: as in begin(); hand_over.h O2
     return;
   }
   leave(self, following);

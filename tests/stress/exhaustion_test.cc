@@ -53,6 +53,19 @@ struct Ask {
   using Reply = std::uint64_t;
 };
 
+// Handlers, with a state in the process itself and elsewhere.
+struct Waits {
+  void handle(Message) {}
+};
+struct Large {
+  bool ends = false;
+  std::array<std::byte, 4000> more{};
+  void started() {
+    if (ends) exit(reason::normal);
+  }
+  void handle(Message) {}
+};
+
 // Whom an operation is tried on: fresh for each try.
 struct Others {
   Pid peer;    // waits; traps exits; linked to and monitored by the one who tries, if it is told to be so
@@ -172,6 +185,26 @@ const std::vector<Operation>& operations() {
        {limit},
        [](const Others&) -> std::string {
          const auto made = try_spawn({.name = "child"}, [] {});
+         return made ? "ok" : std::string(to_string(made.error()));
+       }},
+      {"try_spawn_bounded",
+       false,
+       {limit},
+       [](const Others&) -> std::string {
+         const auto made = try_spawn({.name = "child", .max_memory = 1'000'000}, [] {});
+         return made ? "ok" : std::string(to_string(made.error()));
+       }},
+      {"spawn_handler_link", false, {limit}, [](const Others&) { return spawn_handler_link(Waits{}), "ok"; }},
+      {"spawn_handler_link_large", false, {limit}, [](const Others&) { return spawn_handler_link(Large{}), "ok"; }},
+      {"spawn_handler_monitor",
+       false,
+       {limit},
+       [](const Others&) { return spawn_handler_monitor({.name = "child"}, Large{.ends = true}), "ok"; }},
+      {"try_spawn_handler",
+       false,
+       {limit},
+       [](const Others&) -> std::string {
+         const auto made = try_spawn_handler({.name = "child"}, Large{.ends = true});
          return made ? "ok" : std::string(to_string(made.error()));
        }},
       {"is_alive", false, {}, [](const Others& o) { return is_alive(o.peer, 5s) ? "ok" : "dead"; }},
