@@ -369,7 +369,8 @@ void Worker::tick() noexcept {
 void Worker::yield(Task& self) noexcept {
   self.note_ready();
   enqueue(self);
-  streak_ = 0;  // whom it has just readied goes first, too
+  streak_ = 0;      // whom it has just readied goes first, too
+  until_tick_ = 0;  // and so does whoever's time or input has come: there may have been any time for it
   suspend(self);
 }
 
@@ -377,6 +378,7 @@ void Worker::requeue(Task& task) noexcept {
   task.note_ready();
   enqueue(task);
   streak_ = 0;  // as in yield()
+  until_tick_ = 0;
 }
 
 void Worker::bury(Task& task) noexcept {

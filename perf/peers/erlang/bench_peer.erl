@@ -35,6 +35,7 @@
 -define(WORKERS, 16).
 -define(QUEUED, 8).
 -define(TIMER_MS, 10).
+-define(SLEEPERS, 100).
 -define(CALL_LIMIT_MS, 5000).
 %% echo: how long a server waits for a request.
 -define(READ_LIMIT_MS, 3600000).
@@ -114,6 +115,8 @@ workload("compute-1us")    -> fun(N, _) -> compute(N, 1000) end;
 workload("compute-5us")    -> fun(N, _) -> compute(N, 5000) end;
 workload("compute-100us")  -> fun(N, _) -> compute(N, 100000) end;
 workload("behind")         -> fun(N, _) -> two(), behind(N) end;
+workload("sleepers")       -> fun(N, _) -> two(), sleeping(N, 0) end;
+workload("hogs")           -> fun(N, _) -> two(), sleeping(N, 2) end;
 workload("timers")         -> fun(N, _) -> timers(N) end;
 workload("timer-accuracy") -> fun(N, _) -> timer_accuracy(N, 0) end;
 workload("timer-accuracy-spread") -> fun(N, _) -> timer_accuracy(N, ?TIMER_MS * 1000000) end;
@@ -732,6 +735,43 @@ hog(Left, Prober, Iterations) ->
     self() ! handle,
     spin(Left, Iterations),
     hog(Left - 1, Prober, Iterations).
+
+%%% ------------------------------------------------------------ sleepers, hogs
+
+%% 100 processes sleep 10 ms, N / 100 times each, beside as many Hogs, which compute on
+%% for a second each time: how much more than 10 ms after it lay down each wakes.
+sleeping(N, Hogs) ->
+    Rounds = max(1, N div ?SLEEPERS),
+    Iterations = iterations(100000),
+    Times = atomics:new(Rounds * ?SLEEPERS, []),
+    Over = atomics:new(1, []),
+    Hogging = [start(fun() -> compute_on(Over, Iterations, 1) end, []) || _ <- lists:seq(1, Hogs)],
+    Sleepers = [start(fun() -> sleep_on(K, K + Rounds, Times) end, [])
+                || K <- lists:seq(1, Rounds * ?SLEEPERS, Rounds)],
+    [result(Pid) || Pid <- Sleepers],
+    atomics:put(Over, 1, 1),
+    [result(Pid) || Pid <- Hogging],
+    percentiles(Rounds * ?SLEEPERS, Times).
+
+sleep_on(Last, Last, _) -> ok;
+sleep_on(K, Last, Times) ->
+    Due = now_ns() + ?TIMER_MS * 1000000,
+    receive after ?TIMER_MS -> atomics:put(Times, K, now_ns() - Due) end,
+    sleep_on(K + 1, Last, Times).
+
+compute_on(Over, Iterations, Hash) ->
+    More = compute_until(now_ns() + 1000000000, Over, Iterations, Hash),
+    erlang:yield(),
+    case atomics:get(Over, 1) of
+        0 -> compute_on(Over, Iterations, More);
+        1 -> More
+    end.
+
+compute_until(Until, Over, Iterations, Hash) ->
+    case atomics:get(Over, 1) =:= 1 orelse now_ns() >= Until of
+        true -> Hash;
+        false -> compute_until(Until, Over, Iterations, spin(Hash, Iterations))
+    end.
 
 %%% -------------------------------------------------------------------- timers
 

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,7 @@ const (
 	workers     = 16 // compute: and requests each of them has at most
 	queued      = 8
 	timerLength = 10 * time.Millisecond
+	sleepers    = 100
 	readLimit   = time.Hour // of an echo server
 )
 
@@ -135,6 +137,8 @@ var workloads = map[string]workload{
 	"compute-5us":           func(n int, _ options) (string, error) { return compute(n, 5*time.Microsecond), nil },
 	"compute-100us":         func(n int, _ options) (string, error) { return compute(n, 100*time.Microsecond), nil },
 	"behind":                func(n int, _ options) (string, error) { return apart(func() string { return behind(n) }) },
+	"sleepers":              func(n int, _ options) (string, error) { return apart(func() string { return sleeping(n, 0) }) },
+	"hogs":                  func(n int, _ options) (string, error) { return apart(func() string { return sleeping(n, 2) }) },
 	"timers":                func(n int, _ options) (string, error) { return timers(n), nil },
 	"timer-accuracy":        func(n int, _ options) (string, error) { return timerAccuracy(n, 0), nil },
 	"timer-accuracy-spread": func(n int, _ options) (string, error) { return timerAccuracy(n, timerLength), nil },
@@ -690,6 +694,46 @@ func behind(n int) string {
 		}
 	}()
 	<-done
+	return percentiles(times)
+}
+
+// sleepers, hogs: 100 goroutines sleep 10 ms, n / 100 times each, beside as many hogs,
+// which compute on for a second each time: how much more than 10 ms after it lay down
+// each wakes.
+func sleeping(n, hogs int) string {
+	rounds := max(1, n/sleepers)
+	count := iterations(100 * time.Microsecond)
+	times := make([]int64, rounds*sleepers)
+	var over atomic.Bool
+	var computing, asleep sync.WaitGroup
+	computing.Add(hogs)
+	for k := 0; k < hogs; k++ {
+		go func() {
+			defer computing.Done()
+			hash := uint32(1)
+			for !over.Load() {
+				for until := now() + int64(time.Second); !over.Load() && now() < until; {
+					hash = spin(hash, count)
+				}
+				runtime.Gosched()
+			}
+			atomic.StoreUint32(&spun, hash)
+		}()
+	}
+	asleep.Add(sleepers)
+	for k := 0; k < sleepers; k++ {
+		go func(mine []int64) {
+			defer asleep.Done()
+			for i := range mine {
+				due := now() + int64(timerLength)
+				time.Sleep(timerLength)
+				mine[i] = now() - due
+			}
+		}(times[k*rounds : (k+1)*rounds])
+	}
+	asleep.Wait()
+	over.Store(true)
+	computing.Wait()
 	return percentiles(times)
 }
 
