@@ -232,8 +232,8 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.stateless = process.unwinding = process.in_call = process.in_operation = false;
   process.uncontained = process.faulted = false;
   process.has_region = system.keeps_regions || options.max_memory != 0;  // region.h RG7
-  process.tells_deadline.store(start.behaves, base::relaxed);  // relaxed: a hint to who sends it calls
-  process.supervises.store(start.supervises, base::relaxed);   // relaxed: as above, to who stops the runtime
+  process.tells_deadline.store(start.behaves, base::relaxed);            // relaxed: a hint to who sends it calls
+  process.supervises.store(start.supervises, base::relaxed);             // relaxed: as above, to who stops the runtime
   // release: whoever sees it sees the slot's former tenant closed [parent]
   std::atomic_ref(process.parent.id).store(parent == nullptr ? 0 : parent->pid().id, base::release);
   process.trapping = process.doomed = process.exiting = process.leaving = false;
