@@ -16,27 +16,32 @@ constexpr std::size_t kForHandlers = 64 * 1024;
 
 }  // namespace
 
-AlternateStack::AlternateStack() noexcept {
+bool AlternateStack::map() noexcept {
+  if (memory_ != nullptr) return true;
   const std::size_t frame = std::max<std::size_t>(getauxval(AT_MINSIGSTKSZ), 2048);
   bytes_ = kStackGuard + kForHandlers + (frame + kStackGuard - 1) / kStackGuard * kStackGuard;
   void* const memory =
       mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-  if (memory == MAP_FAILED) return;
+  if (memory == MAP_FAILED) return false;
   mprotect(memory, kStackGuard, PROT_NONE);  // if it fails, without
-  stack_t stack{};
-  stack.ss_sp = static_cast<std::byte*>(memory) + kStackGuard;
-  stack.ss_size = bytes_ - kStackGuard;
-  if (sigaltstack(&stack, &before_) != 0) {
-    munmap(memory, bytes_);
-    return;
-  }
   memory_ = memory;
+  return true;
 }
 
 AlternateStack::~AlternateStack() {
-  if (memory_ == nullptr) return;
-  sigaltstack(&before_, nullptr);
-  munmap(memory_, bytes_);
+  if (memory_ != nullptr) munmap(memory_, bytes_);
+}
+
+AlternateStack::Use::Use(AlternateStack& stack) noexcept {
+  if (!stack.map()) return;
+  stack_t here{};
+  here.ss_sp = static_cast<std::byte*>(stack.memory_) + kStackGuard;
+  here.ss_size = stack.bytes_ - kStackGuard;
+  is_there_ = sigaltstack(&here, &before_) == 0;
+}
+
+AlternateStack::Use::~Use() {
+  if (is_there_) sigaltstack(&before_, nullptr);
 }
 
 }  // namespace erlking::sched

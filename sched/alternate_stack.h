@@ -1,5 +1,5 @@
-// AlternateStack: where those of this thread's signal handlers run that ask for it (SA_ONSTACK). A worker needs one:
-// its stack is a process's, of a few KiB, and may be the very thing that has overflowed.
+// AlternateStack: where those of a thread's signal handlers run that ask for it (SA_ONSTACK). A worker needs one: its
+// stack is a process's, of a few KiB, and may be the very thing that has overflowed.
 #pragma once
 
 #include <csignal>
@@ -7,21 +7,36 @@
 
 namespace erlking::sched {
 
-/// The calling thread's, from here to its end; what the thread had before is its own again then. There is a guard below
-/// it. Without memory for one the thread goes without: is_there() says so.
+/// Memory for one, with a guard below it; taken when a thread first wants it, and kept until this object ends: for
+/// whichever thread comes next. One thread at a time.
 class AlternateStack {
  public:
-  AlternateStack() noexcept;
+  AlternateStack() noexcept = default;
   ~AlternateStack();
   AlternateStack(const AlternateStack&) = delete;
   AlternateStack& operator=(const AlternateStack&) = delete;
 
-  bool is_there() const noexcept { return memory_ != nullptr; }
+  /// The calling thread's from here to its end; what the thread had before is its own again then. Without memory for one
+  /// the thread goes without.
+  class Use {
+   public:
+    explicit Use(AlternateStack& stack) noexcept;
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+    bool is_there() const noexcept { return is_there_; }
+
+   private:
+    stack_t before_{};
+    bool is_there_ = false;
+  };
 
  private:
+  bool map() noexcept;
+
   void* memory_ = nullptr;
   std::size_t bytes_ = 0;
-  stack_t before_{};
 };
 
 }  // namespace erlking::sched

@@ -1,7 +1,6 @@
 #include "sched/scheduler.h"
 
 #include "base/assert.h"
-#include "sched/alternate_stack.h"
 #include "sched/cpus.h"
 
 #include <algorithm>
@@ -159,7 +158,7 @@ void* Scheduler::thread_main(void* argument) {
     sigdelset(&blocked, number);
   }
   pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
-  const AlternateStack for_signals;
+  const AlternateStack::Use for_signals(worker.scheduler_.threads_[worker.index()].for_signals);
   worker.run(worker.scheduler_.seats_[worker.index()]);
   return nullptr;
 }

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "sched/alternate_stack.h"
 #include "sched/hand_over.h"
 #include "sched/policy.h"
 #include "sched/worker.h"
@@ -96,7 +97,8 @@ class Scheduler {
 
   struct Thread {
     pthread_t handle{};
-    bool given = false;  // neither joined nor detached yet
+    bool given = false;               // neither joined nor detached yet
+    AlternateStack for_signals = {};  // of each thread that is this worker's, one after the other
   };
 
   std::atomic<bool> stopping_{false};

@@ -38,12 +38,14 @@ bool is_in(std::uintptr_t place, const stack_t& stack) {
 }
 
 TEST(AlternateStackTest, HandlersRunOnItAndAfterwardsThereIsWhatWasBefore) {
-  std::thread([] {
+  sched::AlternateStack stack;
+  void* first = nullptr;
+  const auto body = [&] {
     stack_t before{}, during{}, after{};
     sigaltstack(nullptr, &before);
     {
-      const sched::AlternateStack stack;
-      ASSERT_TRUE(stack.is_there());
+      const sched::AlternateStack::Use use(stack);
+      ASSERT_TRUE(use.is_there());
       sigaltstack(nullptr, &during);
       EXPECT_EQ(during.ss_flags & SS_DISABLE, 0);
       EXPECT_GE(during.ss_size, 64u * 1024);
@@ -55,7 +57,12 @@ TEST(AlternateStackTest, HandlersRunOnItAndAfterwardsThereIsWhatWasBefore) {
     sigaltstack(nullptr, &after);
     EXPECT_EQ(after.ss_flags, before.ss_flags);
     EXPECT_EQ(after.ss_sp, before.ss_sp);
-  }).join();
+    // Whoever comes next has the same memory.
+    if (first == nullptr) first = during.ss_sp;
+    EXPECT_EQ(during.ss_sp, first);
+  };
+  std::thread(body).join();
+  std::thread(body).join();
 }
 
 struct AlternateStackOfWorkersTest : RuntimeTest, ::testing::WithParamInterface<const char*> {};
