@@ -16,7 +16,7 @@ class AlternateStack {
   AlternateStack(const AlternateStack&) = delete;
   AlternateStack& operator=(const AlternateStack&) = delete;
 
-  /// The calling thread's from here to its end; what the thread had before is its own again then. Without memory for one
+  /// The calling thread's from here to its end; then what the thread had before is its own again. For want of memory
   /// the thread goes without.
   class Use {
    public:
