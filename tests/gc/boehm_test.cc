@@ -196,16 +196,38 @@ struct Counted {
   ~Counted() { --alive; }
 };
 
+// Of its own: finalizers of an earlier test's may run now.
+struct Sent {
+  static inline std::atomic<int> alive{0};
+  Sent() { ++alive; }
+  ~Sent() { --alive; }
+};
+struct Seen {
+  Gc<Sent> sent;
+};
+struct Unseen {  // its type says that it holds no Gc
+  Gc<Sent> sent;
+};
+
+}  // namespace
+}  // namespace erlking::testing
+
+template <>
+inline constexpr bool erlking::gc_pointer_free<erlking::testing::Unseen> = true;
+
+namespace erlking::testing {
+namespace {
+
 // Collects, and clears stacks by using them, until none but `left` are alive; false: not within some turns.
-bool collected(int left) {
-  for (int i = 0; i != 50 && Counted::alive > left; ++i) {
+bool collected(int left, const std::atomic<int>& alive = Counted::alive) {
+  for (int i = 0; i != 50 && alive > left; ++i) {
     volatile std::byte rubbish[4096];
     for (volatile std::byte& each : rubbish) each = std::byte{0};
     gc_collect();
     sleep(1ms);
     for (int k = 0; k != 100; ++k) make_ring(0, 1);
   }
-  return Counted::alive <= left;
+  return alive <= left;
 }
 
 TEST_F(BoehmTest, WhatOnlyMemoryThatIsNotLookedAtPointsToIsLost) {
@@ -225,6 +247,25 @@ TEST_F(BoehmTest, WhatOnlyMemoryThatIsNotLookedAtPointsToIsLost) {
     EXPECT_GE(Counted::alive, kHidden) << "those in the container are there";
     kept.clear();
     kept.shrink_to_fit();
+  });
+}
+
+TEST_F(BoehmTest, AMessageOfATypeThatSaysItHoldsNoGcIsNotLookedAt) {
+  run([] {
+    Sent::alive = 0;
+    constexpr int kEach = 1000;
+    const Monitored waits = spawn_monitor({.mailbox = 2 * kEach}, [] { sleep(1h); });
+    const Monitored sender = spawn_monitor([to = waits.pid] {  // on a stack that is gone then
+      for (int i = 0; i != kEach; ++i) {
+        ASSERT_EQ(send(to, Unseen{gc_new<Sent>(finalized)}), Delivery::queued);
+        ASSERT_EQ(send(to, Seen{gc_new<Sent>(finalized)}), Delivery::queued);
+      }
+    });
+    EXPECT_EQ(await_down(sender.ref), reason::normal);
+    EXPECT_TRUE(collected(kEach + kEach / 10, Sent::alive)) << Sent::alive;
+    EXPECT_GE(Sent::alive, kEach) << "those in messages that say nothing are there";
+    exit(waits.pid, reason::kill);
+    EXPECT_EQ(await_down(waits.ref), reason::killed);
   });
 }
 

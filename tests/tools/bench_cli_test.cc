@@ -25,6 +25,7 @@ constexpr std::string_view kHeader =
 const std::vector<std::string> kWorkloads = {"latency",
                                              "pingpong",
                                              "pingpong-apart",
+                                             "pingpong-plain",
                                              "ring-1",
                                              "ring-100",
                                              "fanin",

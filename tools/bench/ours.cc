@@ -25,6 +25,7 @@ constexpr Entry kPrograms[] = {
     {"latency", [](const Case& which, std::uint64_t n) { return latency(which, n); }},
     {"pingpong", [](const Case&, std::uint64_t n) { return pingpong(n, false); }},
     {"pingpong-apart", [](const Case&, std::uint64_t n) { return pingpong(n, true); }},
+    {"pingpong-plain", [](const Case&, std::uint64_t n) { return pingpong_plain(n); }},
     {"ring-1", [](const Case&, std::uint64_t n) { return ring(n, 1); }},
     {"ring-100", [](const Case&, std::uint64_t n) { return ring(n, 100); }},
     {"fanin", [](const Case&, std::uint64_t n) { return fanin(n, false); }},

@@ -4,7 +4,26 @@
 #include <array>
 #include <vector>
 
-namespace erlking::bench {
+namespace erlking {
+
+namespace bench {
+namespace {
+struct PlainPing {
+  Pid from;
+  std::uint64_t k;
+};
+struct PlainPong {
+  std::uint64_t k;
+};
+}  // namespace
+}  // namespace bench
+
+template <>
+inline constexpr bool gc_pointer_free<bench::PlainPing> = true;
+template <>
+inline constexpr bool gc_pointer_free<bench::PlainPong> = true;
+
+namespace bench {
 
 namespace {
 
@@ -17,7 +36,6 @@ struct Ping {
 struct Pong {
   std::uint64_t k;
 };
-
 struct Go {
   Pid to;
 };
@@ -74,19 +92,18 @@ void big_process(Pid root, std::uint32_t me, std::uint64_t pings) {
   for (bool on = true; on;) receive(kLimit, answer, [&](Stop) { on = false; });
 }
 
-}  // namespace
-
-Outcome pingpong(std::uint64_t n, bool apart) {
+template <class Question, class Answer>
+Outcome pingpong_of(std::uint64_t n, bool apart) {
   const Pid pong = spawn_link({.worker = apart ? 1 : -1}, [n] {
-    for (std::uint64_t k = 0; k < n; ++k) receive(kLimit, [](Ping ping) { send(ping.from, Pong{ping.k}); });
+    for (std::uint64_t k = 0; k < n; ++k) receive(kLimit, [](Question ping) { send(ping.from, Answer{ping.k}); });
   });
   const Pid me = self();
   Watch watch;
   Seen seen;
   const auto hops = [&](std::uint64_t count) {
     for (std::uint64_t k = 0; k < count; ++k) {
-      send(pong, Ping{me, k});
-      receive(kLimit, when([k](const Pong& answer) { return answer.k == k; }, [](Pong) {}));
+      send(pong, Question{me, k});
+      receive(kLimit, when([k](const Answer& answer) { return answer.k == k; }, [](Answer) {}));
     }
   };
   if (apart) {
@@ -96,6 +113,12 @@ Outcome pingpong(std::uint64_t n, bool apart) {
   }
   return {{{"ns_per_hop", watch.ns_per(2 * n)}}, apart ? "apart" : seen.text()};
 }
+
+}  // namespace
+
+Outcome pingpong(std::uint64_t n, bool apart) { return pingpong_of<Ping, Pong>(n, apart); }
+
+Outcome pingpong_plain(std::uint64_t n) { return pingpong_of<PlainPing, PlainPong>(n, false); }
 
 Outcome fanin(std::uint64_t n, bool apart) {
   std::array<Pid, kSenders> senders;
@@ -154,4 +177,5 @@ Outcome big(std::uint64_t n) {
   return {{{"ns_per_message", watch.ns_per(2 * kBig * pings)}}, "natural"};
 }
 
-}  // namespace erlking::bench
+}  // namespace bench
+}  // namespace erlking

@@ -78,6 +78,7 @@ std::uint32_t spin(std::uint32_t hash, std::uint64_t iterations) noexcept;
 std::uint64_t iterations_in(Duration time) noexcept;
 
 Outcome pingpong(std::uint64_t n, bool apart);
+Outcome pingpong_plain(std::uint64_t n);
 Outcome ring(std::uint64_t n, unsigned tokens);
 Outcome fanin(std::uint64_t n, bool apart);
 Outcome big(std::uint64_t n);
