@@ -2,11 +2,13 @@
 
 #include "gc/collector.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace erlking::gc {
 
-Local::Local(Collector& collector) noexcept : collector_(collector), tracer_(collector.tracer()) {
+Local::Local(Collector& collector, bool lean) noexcept
+    : lean_(lean), collector_(collector), tracer_(collector.tracer()) {
   for (unsigned cls = 0; cls != kClasses; ++cls) {
     set_length(cls, 0);
     if (tracer_ != nullptr) bins_[cls].kept = 0;
@@ -22,9 +24,10 @@ Local::~Local() {
 void Local::flush() noexcept {
   for (unsigned cls = 0; cls != kClasses; ++cls) {
     Bin& bin = bins_[cls];
-    if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
+    for (unsigned i = 0; i != bin.spares; ++i) collector_.drain(*this, cls, {spares_[cls][i], magazine_size(cls)});
     if (bin.head != nullptr) collector_.drain(*this, cls, {bin.head, length(cls)});
-    bin.head = bin.spare = nullptr;
+    bin.head = nullptr;
+    bin.spares = 0;
     set_length(cls, 0);
   }
 }
@@ -60,8 +63,8 @@ void Local::set_length(unsigned cls, unsigned length) noexcept {
 
 [[gnu::noinline]] void* Local::allocate_miss(unsigned cls) noexcept {
   Bin& bin = bins_[cls];
-  if (bin.spare != nullptr) {
-    bin.head = std::exchange(bin.spare, nullptr);
+  if (bin.spares != 0) {
+    bin.head = spares_[cls][--bin.spares];
     set_length(cls, magazine_size(cls));
   } else {
     const Magazine magazine = collector_.refill(*this, cls);
@@ -73,7 +76,7 @@ void Local::set_length(unsigned cls, unsigned length) noexcept {
   return allocate(cls);
 }
 
-// The list is a full magazine: it becomes the spare, and the spare there was goes to the depot. Neither walks a list.
+// The list is a full magazine: it becomes a spare, and if there are enough the coldest goes to the depot. No walk.
 [[gnu::noinline]] void Local::free_miss(void* block, unsigned cls) noexcept {
   Bin& bin = bins_[cls];
   if (tracer_ != nullptr) {
@@ -81,8 +84,13 @@ void Local::set_length(unsigned cls, unsigned length) noexcept {
     bump(bin.freed);
     return;
   }
-  if (bin.spare != nullptr) collector_.drain(*this, cls, {bin.spare, magazine_size(cls)});
-  bin.spare = std::exchange(bin.head, nullptr);
+  Block** const spares = spares_[cls];
+  if (bin.spares == spares_most(cls)) {
+    collector_.drain(*this, cls, {spares[0], magazine_size(cls)});
+    std::copy(spares + 1, spares + bin.spares, spares);
+    --bin.spares;
+  }
+  spares[bin.spares++] = std::exchange(bin.head, nullptr);
   set_length(cls, 0);
   free(block, cls);
 }

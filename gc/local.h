@@ -9,8 +9,9 @@
 // With a heap that traces (roots.h) a block freed is dropped, for the collector to find: free() always misses, and
 // counts. A block in use has to look as block.h says.
 //
-// A Local keeps at most two magazines a class (a list being worked on and a full spare), so a thread at the edge of one
-// does not run to the depot at every step, and hoards at most 128 KiB of a class.
+// A Local keeps a list being worked on and some full magazines, the spares: so a thread at the edge of one does not run
+// to the depot at every step, and where a thousand small blocks come and go at a time, each worker's stay its own (one
+// that another has used costs a line handed over). It hoards at most 128 KiB of a class; a lean one has one spare.
 // Owner thread only, but for stats(), which any thread may call. A block may be freed at any Local of the same
 // Collector. Everything is noexcept; null means out of memory.
 #pragma once
@@ -40,8 +41,8 @@ struct LocalStats {
 
 class alignas(base::kCacheLine) Local {
  public:
-  /// Draws on `collector`, which must outlive this. Allocates nothing yet.
-  explicit Local(Collector& collector) noexcept;
+  /// Draws on `collector`, which must outlive this. Allocates nothing yet. `lean`: one of so many that none may hoard.
+  explicit Local(Collector& collector, bool lean = false) noexcept;
   /// Gives every free block back. Blocks still in use stay valid; free them at another Local.
   ~Local();
   Local(const Local&) = delete;
@@ -94,9 +95,15 @@ class alignas(base::kCacheLine) Local {
     std::uint64_t mark = 0;  // freed - allocated (modulo 2^64) when the list is a full magazine
     Counter allocated{0};
     Counter freed{0};
-    Block* spare = nullptr;                  // null or one full magazine
     std::uint64_t kept = ~std::uint64_t{0};  // 0: the list counts as a full magazine always, so that free() misses
+    unsigned spares = 0;
   };
+
+  static constexpr unsigned kSparesMax = 8;
+  unsigned spares_most(unsigned cls) const noexcept {
+    const std::size_t fit = 2 * kMagazineBytes / (magazine_size(cls) * class_size(cls)) - 1;
+    return lean_ || fit < 2 ? 1 : fit > kSparesMax ? kSparesMax : static_cast<unsigned>(fit);
+  }
 
   void* allocate_miss(unsigned cls) noexcept;
   void free_miss(void* block, unsigned cls) noexcept;
@@ -104,6 +111,8 @@ class alignas(base::kCacheLine) Local {
   void set_length(unsigned cls, unsigned length) noexcept;
 
   Bin bins_[kClasses];
+  Block* spares_[kClasses][kSparesMax];  // full magazines, the warmest last
+  const bool lean_;
   Collector& collector_;
   Tracer* const tracer_;  // null: the heap does not trace
   // The Collector's list, changed under its lock; next_ is also read by who has stopped all threads.

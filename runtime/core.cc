@@ -18,7 +18,7 @@ using base::relaxed;
 
 Core::Core(System& system, sched::Scheduler& scheduler, sched::Policy& policy, std::uint16_t index)
     : Worker(scheduler, policy, system.clock, index, system.stacks),
-      heap(*system.collector),
+      heap(*system.collector, policy.max_tasks() != 0),
       slots(system.table, policy.max_tasks() != 0),
       system_(system) {
   thread.own_sp = &own_stack();

@@ -76,7 +76,7 @@ void SlotCache::flush() noexcept {
 
 bool SlotCache::refill() noexcept {
   std::uint32_t batch[kBatch];
-  const std::uint32_t n = table_.take(batch, lean_ ? 1 : kBatch);
+  const std::uint32_t n = table_.take(batch, batch_);
   for (std::uint32_t i = 0; i < n; ++i) slots_[(head_ + size_++) % kSize] = batch[i];
   return n != 0;
 }

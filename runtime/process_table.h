@@ -71,11 +71,14 @@ class ProcessTable {
   std::atomic<std::uint32_t> used_{0};
 };
 
-/// A worker's few free slots: first in, first out. Owner only.
+/// A worker's free slots: first in, first out. Owner only. They are many, so that where some hundreds of processes come
+/// and go at a time each worker's slots stay its own: one that another has used costs a line handed over for each line
+/// of it (two workers, bursts of 1,023 processes on each: 415 ns a process where all went through the table, 133 alone).
 class SlotCache {
  public:
-  /// `lean`: it fetches one at a time, as one of so many that none may hoard.
-  explicit SlotCache(ProcessTable& table, bool lean = false) noexcept : table_(table), lean_(lean) {}
+  /// `lean`: it fetches one at a time and keeps few, as one of so many that none may hoard.
+  explicit SlotCache(ProcessTable& table, bool lean = false) noexcept
+      : table_(table), batch_(lean ? 1 : kBatch), most_(lean ? kLean : kSize) {}
   ~SlotCache() { flush(); }
 
   /// Null: no slot left.
@@ -90,7 +93,7 @@ class SlotCache {
     return process;
   }
   void give(Process& process) noexcept {
-    if (size_ == kSize) [[unlikely]]
+    if (size_ == most_) [[unlikely]]
       spill();
     slots_[(head_ + size_++) % kSize] = table_.index_of(process);
   }
@@ -98,15 +101,15 @@ class SlotCache {
   /// Gives all it holds to the table.
   void flush() noexcept;
 
-  static constexpr std::uint32_t kSize = 128;  // the most it holds
+  static constexpr std::uint32_t kSize = 1024;  // the most it holds
 
  private:
-  static constexpr std::uint32_t kBatch = 32;
+  static constexpr std::uint32_t kBatch = 32, kLean = 128;
   bool refill() noexcept;
   void spill() noexcept;
 
   ProcessTable& table_;
-  const bool lean_;
+  const std::uint32_t batch_, most_;
   std::uint32_t head_ = 0, size_ = 0;
   std::uint32_t slots_[kSize] = {};
 };

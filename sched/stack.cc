@@ -346,26 +346,27 @@ bool StackPool::Shared::reserve(std::size_t bytes) noexcept {
 }
 
 [[gnu::noinline]] Stack StackCache::take_miss(unsigned cls) noexcept {
-  Warm& warm = warm_[cls];
-  Stack stacks[kKeep / 4];
+  Stack stacks[kBatch];
   const unsigned n = pool_.take(cls, {stacks, lean_ ? 1 : batch(cls)});
   if (n == 0) return {};
-  for (unsigned i = n; i != 0; --i) warm.slots[warm.count++] = slot_of(stacks[i - 1]);  // the pool's warmest came first
+  for (unsigned i = n; i != 0; --i)
+    warm_[cls][counts_[cls]++] = slot_of(stacks[i - 1]);  // the pool's warmest came first
   return take_class(cls);
 }
 
 [[gnu::noinline]] void StackCache::give_coldest(unsigned cls, unsigned n) noexcept {
-  Warm& warm = warm_[cls];
-  Stack stacks[kKeep];
-  for (unsigned i = 0; i != n; ++i) stacks[i] = stack_at(warm.slots[i], cls);
+  EK_CHECK(n <= kBatch);
+  std::byte** const warm = warm_[cls];
+  Stack stacks[kBatch];
+  for (unsigned i = 0; i != n; ++i) stacks[i] = stack_at(warm[i], cls);
   pool_.give(cls, {stacks, n});
-  std::copy(warm.slots + n, warm.slots + warm.count, warm.slots);
-  warm.count -= n;
+  std::copy(warm + n, warm + counts_[cls], warm);
+  counts_[cls] -= n;
 }
 
 void StackCache::flush() noexcept {
   for (unsigned cls = 0; cls != kStackClasses; ++cls) {
-    if (warm_[cls].count != 0) give_coldest(cls, warm_[cls].count);
+    while (counts_[cls] != 0) give_coldest(cls, std::min(counts_[cls], kBatch));
   }
 }
 

@@ -132,8 +132,9 @@ class StackPool {
   std::unique_ptr<Shared> shared_;  // null: not even this could be allocated, so every take() answers 0
 };
 
-/// A worker's warm stacks: last in, first out. Owner thread only. Keeps at most 256 of a class and 16 MiB of address
-/// space (2 stacks at least); trades with its pool in quarters of that.
+/// A worker's warm stacks: last in, first out. Owner thread only. Keeps at most 1,024 of a class and 64 MiB of address
+/// space (2 stacks at least): as with slots (runtime/process_table.h), one that another worker has used costs lines
+/// handed over. Trades with its pool in quarters of that, 64 at most.
 class StackCache {
  public:
   /// Draws on `pool`, which must outlive this. `lean`: it fetches one at a time, as one of so many that none may hoard.
@@ -158,23 +159,22 @@ class StackCache {
   StackPool& pool() const noexcept { return pool_; }
 
  private:
-  static constexpr unsigned kKeep = 256;
+  static constexpr unsigned kKeep = 1024, kBatch = 64;
   static constexpr unsigned keep(unsigned cls) noexcept {
-    const std::size_t fit = (std::size_t{16} << 20) / stack_class_bytes(cls);
+    const std::size_t fit = (std::size_t{64} << 20) / stack_class_bytes(cls);
     return fit >= kKeep ? kKeep : fit < 2 ? 2 : static_cast<unsigned>(fit);
   }
-  static constexpr unsigned batch(unsigned cls) noexcept { return keep(cls) < 4 ? 1 : keep(cls) / 4; }
+  static constexpr unsigned batch(unsigned cls) noexcept {
+    return keep(cls) < 4 ? 1 : keep(cls) / 4 < kBatch ? keep(cls) / 4 : kBatch;
+  }
 
-  struct Warm {
-    unsigned count = 0;
-    std::byte* slots[kKeep];  // the warmest last
-  };
   Stack take_miss(unsigned cls) noexcept;
   void give_coldest(unsigned cls, unsigned n) noexcept;
 
-  Warm warm_[kStackClasses];
   StackPool& pool_;
   const bool lean_;
+  unsigned counts_[kStackClasses] = {};
+  std::byte* warm_[kStackClasses][kKeep];  // slots, the warmest last; apart from the counts: few pages are ever touched
 };
 
 /// Looks at what lies below the running function's frame, so that an overflow shows here rather than at the next call:
@@ -195,10 +195,9 @@ inline Stack StackCache::take(std::size_t bytes) noexcept {
 
 inline Stack StackCache::take_class(unsigned cls) noexcept {
   EK_DCHECK(cls < kStackClasses);
-  Warm& warm = warm_[cls];
-  if (warm.count == 0) [[unlikely]]
+  if (counts_[cls] == 0) [[unlikely]]
     return take_miss(cls);
-  const Stack stack = stack_at(warm.slots[--warm.count], cls);
+  const Stack stack = stack_at(warm_[cls][--counts_[cls]], cls);
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(stack.low, stack.size());  // frames of the last user, left without returning
 #endif
@@ -213,10 +212,9 @@ inline void StackCache::give(Stack stack) noexcept {
 
 inline void StackCache::give_class(Stack stack, unsigned cls) noexcept {
   EK_DCHECK(stack && cls == stack.cls());
-  Warm& warm = warm_[cls];
-  if (warm.count == keep(cls)) [[unlikely]]
+  if (counts_[cls] == keep(cls)) [[unlikely]]
     give_coldest(cls, batch(cls));
-  warm.slots[warm.count++] = stack.low - kStackGuard;
+  warm_[cls][counts_[cls]++] = stack.low - kStackGuard;
 }
 
 }  // namespace erlking::sched

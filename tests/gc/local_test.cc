@@ -44,12 +44,38 @@ struct LocalTest : testing::Test {
 };
 
 TEST_F(LocalTest, AsksTheCollectorOncePerMagazine) {
+  for (const bool lean : {false, true}) {
+    heap.refills = heap.drains = 0;
+    Local local(heap, lean);
+    std::vector<void*> blocks;
+    for (unsigned i = 0; i != 20 * kMagazineMax; ++i) blocks.push_back(local.allocate(0));
+    EXPECT_EQ(heap.refills, 20u);
+    for (void* block : blocks) local.free(block, 0);
+    EXPECT_EQ(heap.drains, lean ? 18u : 11u) << "a working list and full spares stay: one, or eight";
+  }
+}
+
+TEST_F(LocalTest, AThousandBlocksThatComeAndGoStayItsOwn) {
   Local local(heap);
-  std::vector<void*> blocks;
-  for (unsigned i = 0; i != 10 * kMagazineMax; ++i) blocks.push_back(local.allocate(0));
-  EXPECT_EQ(heap.refills, 10u);
-  for (void* block : blocks) local.free(block, 0);
-  EXPECT_EQ(heap.drains, 8u) << "a working list and a full spare stay";
+  for (unsigned round = 0; round != 10; ++round) {
+    std::vector<void*> blocks;
+    for (unsigned i = 0; i != 1'000; ++i) blocks.push_back(local.allocate(0));
+    for (void* block : blocks) local.free(block, 0);
+  }
+  EXPECT_EQ(heap.refills, 8u) << "those of the first round";
+  EXPECT_EQ(heap.drains, 0u);
+}
+
+TEST_F(LocalTest, OfNoClassMoreThan128KiBAreHoarded) {
+  Local local(heap);
+  for (unsigned cls = 0; cls != kClasses; ++cls) {
+    std::vector<void*> blocks;
+    for (std::size_t bytes = 0; bytes < 512 * 1024; bytes += class_size(cls)) blocks.push_back(local.allocate(cls));
+    const unsigned drained = heap.drained;
+    for (void* block : blocks) local.free(block, cls);
+    const std::size_t had = (blocks.size() + magazine_size(cls) - 1) / magazine_size(cls) * magazine_size(cls);
+    EXPECT_LE((had - (heap.drained - drained)) * class_size(cls), std::size_t{128} * 1024) << cls;
+  }
 }
 
 TEST_F(LocalTest, AtTheEdgeOfAMagazineItDoesNotRunToTheCollector) {

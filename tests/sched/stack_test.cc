@@ -81,13 +81,13 @@ TEST(StackTest, ACacheHoldsNoMoreThanItsBound) {
   StackPool pool;
   StackCache cache(pool);
   std::vector<Stack> stacks;
-  for (unsigned i = 0; i != 1000; ++i) stacks.push_back(cache.take(65536));
-  EXPECT_GE(pool.stats().taken, 1000u);
+  for (unsigned i = 0; i != 4000; ++i) stacks.push_back(cache.take(65536));
+  EXPECT_GE(pool.stats().taken, 4000u);
   for (const Stack& stack : stacks) cache.give(stack);
-  EXPECT_LE(pool.stats().taken, 256u);
+  EXPECT_LE(pool.stats().taken, 1024u);
   cache.flush();
   EXPECT_EQ(pool.stats().taken, 0u);
-  EXPECT_GE(pool.stats().idle, 1000u);
+  EXPECT_GE(pool.stats().idle, 4000u);
 }
 
 TEST(StackTest, AtItsBoundAStackIsRefusedUntilOneComesBack) {

@@ -35,6 +35,7 @@ const std::vector<std::string> kWorkloads = {"latency",
                                              "spawn-monitor",
                                              "fork-join-1k",
                                              "fork-join-64k",
+                                             "fork-join-apart",
                                              "monitors",
                                              "restart",
                                              "sup-start",
@@ -67,8 +68,8 @@ const std::vector<std::string> kWorkloads = {"latency",
 // Measured only if named, and once.
 const std::set<std::string> kOnce = {"idle", "idle-handlers", "idle-servers", "idle-connections"};
 // Nothing to measure with one worker.
-const std::set<std::string> kNeedTwo = {"latency", "pingpong-apart", "fanin-apart", "call-apart",
-                                        "behind",  "sleepers",       "hogs"};
+const std::set<std::string> kNeedTwo = {"latency",    "pingpong-apart", "fanin-apart", "fork-join-apart",
+                                        "call-apart", "behind",         "sleepers",    "hogs"};
 const std::vector<std::string> kSmall = {"--scale", "0.01", "--runs", "1"};
 
 using Words = std::vector<std::string>;

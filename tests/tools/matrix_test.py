@@ -29,7 +29,7 @@ TOO_MANY_FOR_THREADS = {'fork-join-64k'}
 # must do. There are virtual machines that do not bear more: on one, a page given back (MADV_DONTNEED, and madvise
 # returned 0) still held what it had held, twice in a million threads that several busy programs began; and malloc's
 # lists were lost in pages just given back.
-THOUSANDS = {'fork-join-1k', 'pg-join', 'ring-1', 'ring-100', 'sup-simple-100k', 'sup-start'}
+THOUSANDS = {'fork-join-1k', 'fork-join-apart', 'pg-join', 'ring-1', 'ring-100', 'sup-simple-100k', 'sup-start'}
 
 
 def back_ends(erlking):

@@ -35,6 +35,7 @@ constexpr Entry kPrograms[] = {
     {"spawn-monitor", [](const Case&, std::uint64_t n) { return spawn_monitoring(n); }},
     {"fork-join-1k", [](const Case&, std::uint64_t n) { return fork_join(n, 10); }},
     {"fork-join-64k", [](const Case&, std::uint64_t n) { return fork_join(n, 16); }},
+    {"fork-join-apart", [](const Case&, std::uint64_t n) { return fork_join_apart(n, 9); }},
     {"monitors", [](const Case&, std::uint64_t n) { return monitors(n); }},
     {"restart", [](const Case&, std::uint64_t n) { return restarting(n); }},
     {"sup-start", [](const Case&, std::uint64_t n) { return supervised_start(n); }},

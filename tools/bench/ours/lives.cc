@@ -20,14 +20,22 @@ struct Counted {
 };
 
 // Counts the processes below it, itself included; who could not be made counts for none.
-void tree_node(unsigned depth, Pid parent) {
+void tree_node(unsigned depth, int worker, Pid parent) {
   std::uint64_t processes = 1;
   if (depth > 1) {
     unsigned children = 0;
-    for (int k = 0; k < 2; ++k) children += try_spawn(tree_node, depth - 1, self()) ? 1 : 0;
+    for (int k = 0; k < 2; ++k) children += try_spawn({.worker = worker}, tree_node, depth - 1, worker, self()) ? 1 : 0;
     while (children-- > 0) processes += receive(kPatience, [](Counted below) { return below.processes; });
   }
   send(parent, Counted{processes});
+}
+
+void grow_trees(std::uint64_t trees, unsigned depth, int worker) {
+  const std::uint64_t nodes = (std::uint64_t{1} << depth) - 1;
+  for (std::uint64_t k = 0; k < trees; ++k) {
+    spawn({.worker = worker}, tree_node, depth, worker, self());
+    if (receive(kPatience, [](Counted all) { return all.processes; }) != nodes) exit(reason::system_limit);
+  }
 }
 
 struct AreYouThere {
@@ -111,12 +119,26 @@ Outcome fork_join(std::uint64_t n, unsigned depth) {
   const std::uint64_t nodes = (std::uint64_t{1} << depth) - 1, trees = std::max<std::uint64_t>(1, n / nodes);
   Watch watch;
   watch.start();
-  for (std::uint64_t k = 0; k < trees; ++k) {
-    spawn(tree_node, depth, self());
-    if (receive(kPatience, [](Counted all) { return all.processes; }) != nodes) exit(reason::system_limit);
-  }
+  grow_trees(trees, depth, -1);
   watch.stop();
   return {{{"ns_per_process", watch.ns_per(trees * nodes)}}, "natural"};
+}
+
+Outcome fork_join_apart(std::uint64_t n, unsigned depth) {
+  const std::uint64_t nodes = (std::uint64_t{1} << depth) - 1, trees = std::max<std::uint64_t>(1, n / 2 / nodes);
+  Watch watch;
+  watch.start();
+  for (const int worker : {0, 1}) {
+    spawn_link({.worker = worker}, [=, to = self()] {
+      grow_trees(trees, depth, worker);
+      send(to, Counted{trees * nodes});
+    });
+  }
+  for (int k = 0; k < 2; ++k) {
+    if (receive(kPatience, [](Counted all) { return all.processes; }) == 0) exit(reason::system_limit);
+  }
+  watch.stop();
+  return {{{"ns_per_process", watch.ns_per(2 * trees * nodes)}}, "apart"};
 }
 
 Outcome monitors(std::uint64_t n) {

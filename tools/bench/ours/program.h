@@ -85,6 +85,7 @@ Outcome big(std::uint64_t n);
 Outcome spawning(std::uint64_t n);
 Outcome spawn_monitoring(std::uint64_t n);
 Outcome fork_join(std::uint64_t n, unsigned depth);
+Outcome fork_join_apart(std::uint64_t n, unsigned depth);
 Outcome monitors(std::uint64_t n);
 Outcome restarting(std::uint64_t n);
 Outcome supervised_start(std::uint64_t n);
