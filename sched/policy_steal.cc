@@ -18,7 +18,9 @@
 //       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
 //   P6  A theft must pay, judged when the thief is idle again. If it worked less than half a microsecond per task
 //       stolen, moving their lines cost more than was gained: its patience, the 50 µs of P2, doubles up to 50 ms, and
-//       it steals from nobody at once; the first theft that pays sets it back. If more than half of that time went into
+//       it steals from nobody at once; the first theft that pays sets it back. Where lines move slowly (a quarter of a
+//       microsecond each: CPUs far apart) that time may itself be their moving: a thief that meanwhile dispatched less
+//       than half of what its victim did must have worked 5 µs per task. If more than half of the time went into
 //       touches of other workers' tasks, sharing did harm: back-off, as in P3.
 // A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
 // keeper is for latency, and for processes that do not switch.
@@ -48,7 +50,7 @@ constexpr Nanos kKeeperMin = 20 * kMicro, kKeeperMax = 500 * kMicro, kKeeperStay
 constexpr Nanos kKeeperQuiet = 10 * kMilli, kKeeperEnd = 100 * kMilli;
 constexpr Nanos kGovern = 100 * kMicro, kCrossCost = 250, kActive = 50 * kMicro;
 constexpr Nanos kBackOffMin = 10 * kMilli, kBackOffMax = 2'000 * kMilli;
-constexpr Nanos kPaysPerTask = 500, kPatienceMax = 50 * kMilli;
+constexpr Nanos kPaysPerTask = 500, kPaysSlowly = 5 * kMicro, kPatienceMax = 50 * kMilli;
 constexpr std::uint64_t kOthersRan = 4;
 constexpr unsigned kGoodTicks = 20;
 constexpr int kNoKeeper = -1;
@@ -166,6 +168,9 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     if (worker.notes.stole_at == 0) {
       worker.notes.stole_at = now;
       worker.notes.cross_at_theft = worker.cross();
+      worker.notes.victim = &victim;
+      worker.notes.dispatched_at_theft = worker.dispatches();
+      worker.notes.victim_dispatched_at_theft = victim.dispatches();
     }
     if (!stuck) worker.notes.stolen += stolen;
     sight.ring_since = 0;
@@ -182,7 +187,10 @@ void StealPolicy::judge_thefts(Worker& worker, Nanos now) noexcept {
   if (static_cast<Nanos>(worker.cross() - notes.cross_at_theft) * kCrossCost > worked / 2) begin_back_off(now);
   const std::uint32_t stolen = std::exchange(notes.stolen, 0);
   if (stolen == 0) return;
-  const bool paid = worked >= static_cast<Nanos>(stolen) * kPaysPerTask;
+  const std::uint64_t own = worker.dispatches() - notes.dispatched_at_theft;
+  const std::uint64_t others = notes.victim->dispatches() - notes.victim_dispatched_at_theft;
+  const Nanos per_task = 2 * own >= others ? kPaysPerTask : kPaysSlowly;
+  const bool paid = worked >= static_cast<Nanos>(stolen) * per_task;
   notes.patience = paid ? kPersistent : std::min(notes.patience * 2, kPatienceMax);
 }
 

@@ -178,6 +178,8 @@ class alignas(base::kCacheLine) Worker {
     bool after_stuck_steal = false;
     base::Nanos stole_at = 0;  // the first theft since it was idle last; 0: none
     std::uint32_t cross_at_theft = 0;
+    const Worker* victim = nullptr;                                         // of that theft
+    std::uint64_t dispatched_at_theft = 0, victim_dispatched_at_theft = 0;  // here, and by the victim
     std::uint32_t stolen = 0;       // tasks since then, of victims that were not stuck
     base::Nanos patience = 50'000;  // with a victim that dispatches
     base::Nanos nap = 20'000;       // the keeper's next
