@@ -184,6 +184,8 @@ void StackPool::give(unsigned cls, std::span<const Stack> stacks) noexcept {
   shared_->note_warm(c, cls);
 }
 
+std::size_t StackPool::max_bytes() const noexcept { return shared_ == nullptr ? 0 : shared_->max_bytes; }
+
 Guard StackPool::guard_kind() const noexcept {
   return shared_ == nullptr ? Guard::none : shared_->guard.load(base::relaxed);
 }
@@ -343,6 +345,13 @@ bool StackPool::Shared::reserve(std::size_t bytes) noexcept {
     if (bytes > max_bytes - now) return false;
   } while (!reserved.compare_exchange_weak(now, now + bytes, base::relaxed, base::relaxed));
   return true;
+}
+
+StackCache::StackCache(StackPool& pool, bool lean) noexcept : pool_(pool), lean_(lean) {
+  const std::size_t bytes = std::min(std::size_t{64} << 20, pool.max_bytes() / 64);
+  for (unsigned cls = 0; cls != kStackClasses; ++cls) {
+    keep_[cls] = static_cast<unsigned>(std::clamp<std::size_t>(bytes / stack_class_bytes(cls), 2, kKeep));
+  }
 }
 
 [[gnu::noinline]] Stack StackCache::take_miss(unsigned cls) noexcept {

@@ -111,6 +111,8 @@ class StackPool {
   /// Takes stacks of class `cls` back, from any thread; the last of them is the first to be taken again.
   void give(unsigned cls, std::span<const Stack> stacks) noexcept;
 
+  /// As given in StackOptions.
+  std::size_t max_bytes() const noexcept;
   /// The kind of guard new stacks get: install, mprotect or none, never best.
   Guard guard_kind() const noexcept;
   /// Exact when no thread is at work on it.
@@ -132,13 +134,13 @@ class StackPool {
   std::unique_ptr<Shared> shared_;  // null: not even this could be allocated, so every take() answers 0
 };
 
-/// A worker's warm stacks: last in, first out. Owner thread only. Keeps at most 1,024 of a class and 64 MiB of address
-/// space (2 stacks at least): as with slots (runtime/process_table.h), one that another worker has used costs lines
-/// handed over. Trades with its pool in quarters of that, 64 at most.
+/// A worker's warm stacks: last in, first out. Owner thread only. Keeps at most 1,024 of a class, 64 MiB of address
+/// space, and a 64th of what the pool may map (2 stacks at least): as with slots (runtime/process_table.h), one that
+/// another worker has used costs lines handed over. Trades with its pool in quarters of that, 64 at most.
 class StackCache {
  public:
   /// Draws on `pool`, which must outlive this. `lean`: it fetches one at a time, as one of so many that none may hoard.
-  explicit StackCache(StackPool& pool, bool lean = false) noexcept : pool_(pool), lean_(lean) {}
+  explicit StackCache(StackPool& pool, bool lean = false) noexcept;
   /// Gives all it keeps back.
   ~StackCache() { flush(); }
   StackCache(const StackCache&) = delete;
@@ -160,12 +162,8 @@ class StackCache {
 
  private:
   static constexpr unsigned kKeep = 1024, kBatch = 64;
-  static constexpr unsigned keep(unsigned cls) noexcept {
-    const std::size_t fit = (std::size_t{64} << 20) / stack_class_bytes(cls);
-    return fit >= kKeep ? kKeep : fit < 2 ? 2 : static_cast<unsigned>(fit);
-  }
-  static constexpr unsigned batch(unsigned cls) noexcept {
-    return keep(cls) < 4 ? 1 : keep(cls) / 4 < kBatch ? keep(cls) / 4 : kBatch;
+  unsigned batch(unsigned cls) const noexcept {
+    return keep_[cls] < 4 ? 1 : keep_[cls] / 4 < kBatch ? keep_[cls] / 4 : kBatch;
   }
 
   Stack take_miss(unsigned cls) noexcept;
@@ -173,6 +171,7 @@ class StackCache {
 
   StackPool& pool_;
   const bool lean_;
+  unsigned keep_[kStackClasses];
   unsigned counts_[kStackClasses] = {};
   std::byte* warm_[kStackClasses][kKeep];  // slots, the warmest last; apart from the counts: few pages are ever touched
 };
@@ -212,7 +211,7 @@ inline void StackCache::give(Stack stack) noexcept {
 
 inline void StackCache::give_class(Stack stack, unsigned cls) noexcept {
   EK_DCHECK(stack && cls == stack.cls());
-  if (counts_[cls] == keep(cls)) [[unlikely]]
+  if (counts_[cls] == keep_[cls]) [[unlikely]]
     give_coldest(cls, batch(cls));
   warm_[cls][counts_[cls]++] = stack.low - kStackGuard;
 }

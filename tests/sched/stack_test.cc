@@ -90,6 +90,15 @@ TEST(StackTest, ACacheHoldsNoMoreThanItsBound) {
   EXPECT_GE(pool.stats().idle, 4000u);
 }
 
+TEST(StackTest, OfABoundedPoolACacheHoldsNoMoreThanA64th) {
+  StackPool pool({.max_bytes = std::size_t{256} << 20});
+  StackCache cache(pool);
+  std::vector<Stack> stacks;
+  for (unsigned i = 0; i != 1000; ++i) stacks.push_back(cache.take(65536));
+  for (const Stack& stack : stacks) cache.give(stack);
+  EXPECT_LE(pool.stats().taken, 64u);
+}
+
 TEST(StackTest, AtItsBoundAStackIsRefusedUntilOneComesBack) {
   for (unsigned cls : {0u, 2u, kStackClasses - 1}) {
     const std::size_t bytes = stack_class_bytes(cls);
