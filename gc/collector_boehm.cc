@@ -397,6 +397,7 @@ class Boehm final : public Collector, public Tracer {
 
   std::string_view name() const noexcept override { return "boehm"; }
   Tracer* tracer() noexcept override { return this; }
+  bool keeps_regions() const noexcept override { return true; }
 
   Magazine refill(Local&, unsigned cls) noexcept override {
     const std::size_t size = class_size(cls);

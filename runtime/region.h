@@ -1,5 +1,5 @@
 // Regions: what a process owns, kept so that all of it can be given back at its end, also by who never ran a destructor
-// (a contained fault). On the heap `region`; of the others' processes only process_memory() is given back.
+// (a contained fault). On the heaps `region` and `boehm`; on `owned` only process_memory() is given back.
 //
 //   std::pmr::vector<int> all(process_memory());
 //
@@ -16,9 +16,9 @@
 //        other means than a message, has dropped; its block is freed when the owner takes its next message, or ends.
 //   RG6  The order of the end: objects' shares first (they run code: the last Ref's value is destroyed), then the
 //        messages, the state left by a fault, process_memory(). Before links and monitors are told.
-//   RG7  On the other heaps the messages of a process that has max_memory or process_memory() are merely counted as
+//   RG7  On `owned` the messages of a process that has max_memory or process_memory() are merely counted as
 //        they are taken out (Item::kTallied), and off again as they are given back: `tallied`.
-// Cost of a message on `region`: some stores at each end. On other heaps: a look at a bit of a byte at hand.
+// Cost of a message with a region: some stores at each end. On `owned`: a look at a bit of a byte at hand.
 #pragma once
 
 #include "gc/gc.h"

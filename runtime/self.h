@@ -88,8 +88,8 @@ struct ProcessInfo {
   std::size_t stack_used = 0;
   std::size_t queued_bytes = 0;  ///< of messages accepted and not received; beyond 10,000 an estimate, without a bound
   std::size_t max_memory = 0;    ///< the most there may be; 0: no bound
-  /// Of process_memory() and of messages received and not yet done with, without what their bodies own. On the heap
-  /// `region` of every process, of more than 10,000 of those an estimate; on the others these are counted for one that
+  /// Of process_memory() and of messages received and not yet done with, without what their bodies own. On the heaps
+  /// `region` and `boehm` of every process, of more than 10,000 of those an estimate; on `owned` counted for one that
   /// has max_memory, and for one that has asked for process_memory(), from then on.
   std::size_t held_bytes = 0;
   std::uint32_t aliases = 0;                         ///< active ones, and requests whose answers have not come

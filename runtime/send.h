@@ -243,7 +243,7 @@ Delivery send(const To& address, T&& message, Bound bound) {
 }
 
 /// Passes a received message on, without touching its body. Refused: it is still the caller's. An empty Message:
-/// noproc. On the heap `region` one that another process has received: std::logic_error.
+/// noproc. On a heap with regions one that another process has received: std::logic_error.
 Delivery send(const To& address, Message&& message);
 
 // What cannot be sent; the compiler shows the line, and so the way out.

@@ -88,10 +88,16 @@ struct Parcel {
   std::optional<Shared> perhaps = {};
 };
 
-class RegionTest : public RuntimeTest {
+/// The heaps that keep regions, of those there are.
+std::vector<std::string_view> heaps() {
+  auto names = gc::collector_names();
+  std::erase(names, "owned");
+  return names;
+}
+
+class RegionBase : public RuntimeTest {
  protected:
   void SetUp() override {
-    options.heap = "region";
     options.clock = ClockKind::real;
     RuntimeTest::SetUp();
   }
@@ -103,9 +109,32 @@ class RegionTest : public RuntimeTest {
   }
   std::atomic<int> alive{0};
 };
-class RegionEndTest : public RegionTest, public ::testing::WithParamInterface<End> {};
-INSTANTIATE_TEST_SUITE_P(Every, RegionEndTest, ::testing::ValuesIn(kEnds),
-                         [](const auto& info) { return text_of(info.param); });
+class RegionTest : public RegionBase, public ::testing::WithParamInterface<std::string_view> {
+ protected:
+  void SetUp() override {
+    options.heap = GetParam();
+    RegionBase::SetUp();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Every, RegionTest, ::testing::ValuesIn(heaps()),
+                         [](const auto& info) { return std::string(info.param); });
+
+class RegionEndTest : public RegionBase, public ::testing::WithParamInterface<std::tuple<std::string_view, End>> {
+ protected:
+  void SetUp() override {
+    options.heap = std::get<0>(GetParam());
+    RegionBase::SetUp();
+  }
+  static End how() { return std::get<1>(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Every, RegionEndTest,
+                         ::testing::Combine(::testing::ValuesIn(heaps()), ::testing::ValuesIn(kEnds)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)) + text_of(std::get<1>(info.param));
+                         });
+
+/// `owned`, which keeps none.
+class NoRegionTest : public RegionBase {};
 
 /// A child that does `body` and must end as `how` says.
 template <class F>
@@ -123,7 +152,7 @@ Message take() {
 }
 
 TEST_P(RegionEndTest, MessagesHeldAreFreed) {
-  run([how = GetParam()] {
+  run([how = how()] {
     life(how, [how] {
       for (int i = 0; i < 100; ++i) tell_self(Note{i});
       for (int i = 0; i < 20; ++i) tell_self(Page{});
@@ -136,11 +165,11 @@ TEST_P(RegionEndTest, MessagesHeldAreFreed) {
     });
   });
   EXPECT_EQ(in_use(), 0u);
-  EXPECT_EQ(rt().stats().reclaimed_bytes != 0, is_fault(GetParam()));
+  EXPECT_EQ(rt().stats().reclaimed_bytes != 0, is_fault(how()));
 }
 
 TEST_P(RegionEndTest, TheMessageOfAClauseIsFreed) {
-  run([how = GetParam()] {
+  run([how = how()] {
     life(how, [how] {
       tell_self(Page{});
       receive(0s, [how](Page& page) {
@@ -161,7 +190,7 @@ TEST_P(RegionEndTest, ProcessMemoryIsGivenBackOnEveryHeap) {
     EXPECT_EQ(runtime
                   .spawn_wait(
                       60s, {},
-                      [how = GetParam()] {
+                      [how = how()] {
                         life(how, [how] {
                           std::pmr::vector<std::pmr::string> all(process_memory());
                           for (int i = 0; i < 1'000; ++i)
@@ -186,7 +215,7 @@ TEST_P(RegionEndTest, ProcessMemoryIsGivenBackOnEveryHeap) {
 }
 
 TEST_P(RegionEndTest, RefsAreDroppedOnce) {
-  run([this, how = GetParam()] {
+  run([this, how = how()] {
     const Shared kept = share(Value(alive));
     const Shared captured = kept;
     life(how, [this, how, kept, captured = std::move(captured)] {
@@ -217,7 +246,7 @@ TEST_P(RegionEndTest, RefsAreDroppedOnce) {
 }
 
 TEST_P(RegionEndTest, RefsPassedOnSurvive) {
-  run([this, how = GetParam()] {
+  run([this, how = how()] {
     const Pid parent = self();
     life(how, [this, how, parent] {
       const Shared one = share(Value(alive));
@@ -265,7 +294,7 @@ struct Keeper {
 };
 
 TEST_P(RegionEndTest, AHandlersStateIsFreed) {
-  run([this, how = GetParam()] {
+  run([this, how = how()] {
     const Shared kept = share(Value(alive));
     for (int i = 0; i < 10; ++i) {
       const Monitored made = spawn_handler_monitor(Keeper(kept));
@@ -280,7 +309,7 @@ TEST_P(RegionEndTest, AHandlersStateIsFreed) {
 }
 
 TEST_P(RegionEndTest, DescriptorsAreClosed) {
-  run([how = GetParam()] {
+  run([how = how()] {
     std::array<int, 5> fds{};
     life(how, [how, &fds] {
       PipeEnds ends = *Pipe::make();
@@ -299,7 +328,7 @@ TEST_P(RegionEndTest, DescriptorsAreClosed) {
   });
 }
 
-TEST_F(RegionTest, ADescriptorPassedOnStaysOpen) {
+TEST_P(RegionTest, ADescriptorPassedOnStaysOpen) {
   run([] {
     const Pid parent = self();
     life(End::null, [parent] {
@@ -315,7 +344,7 @@ TEST_F(RegionTest, ADescriptorPassedOnStaysOpen) {
   });
 }
 
-TEST_F(RegionTest, EveryDescriptorTakenIsGivenBackToTheBound) {
+TEST_P(RegionTest, EveryDescriptorTakenIsGivenBackToTheBound) {
   options.max_descriptors = 4;
   run([] {
     for (int i = 0; i < 20; ++i) {
@@ -328,7 +357,7 @@ TEST_F(RegionTest, EveryDescriptorTakenIsGivenBackToTheBound) {
   });
 }
 
-TEST_F(RegionTest, AMessagePassedOnIsItsReceivers) {
+TEST_P(RegionTest, AMessagePassedOnIsItsReceivers) {
   run([] {
     const Pid parent = self();
     for (int i = 0; i < 50; ++i) {
@@ -348,7 +377,7 @@ TEST_F(RegionTest, AMessagePassedOnIsItsReceivers) {
   EXPECT_EQ(in_use(), 0u);
 }
 
-TEST_F(RegionTest, AProcessThatIsKilledAsItPassesMessagesOnFreesEachOnce) {
+TEST_P(RegionTest, AProcessThatIsKilledAsItPassesMessagesOnFreesEachOnce) {
   run([this] {
     const Shared kept = share(Value(alive));
     const Monitored sink = spawn_monitor({.mailbox = 10'000}, [] {
@@ -377,7 +406,7 @@ TEST_F(RegionTest, AProcessThatIsKilledAsItPassesMessagesOnFreesEachOnce) {
   EXPECT_EQ(in_use(), 0u);
 }
 
-TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
+TEST_P(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
   run([this] {
     const Shared kept = share(Value(alive));
     life(End::null, [this, kept] {
@@ -391,7 +420,7 @@ TEST_F(RegionTest, ARefThatAnotherProcessHasChangedIsNotDropped) {
   EXPECT_EQ(alive, 1);
 }
 
-TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
+TEST_P(RegionTest, AMessageRefusedIsStillHeld) {
   run([this] {
     const Shared kept = share(Value(alive));
     life(End::null, [kept] {
@@ -409,7 +438,7 @@ TEST_F(RegionTest, AMessageRefusedIsStillHeld) {
   EXPECT_EQ(in_use(), 0u);
 }
 
-TEST_F(RegionTest, AMessageRefusedAndThenDroppedIsFreedByWhoHasIt) {
+TEST_P(RegionTest, AMessageRefusedAndThenDroppedIsFreedByWhoHasIt) {
   run([] {
     life(End::normal, [] {
       const Pid full = spawn({.mailbox = 1}, [] { wait_forever(); });
@@ -427,7 +456,7 @@ TEST_F(RegionTest, AMessageRefusedAndThenDroppedIsFreedByWhoHasIt) {
   EXPECT_EQ(rt().stats().reclaimed_bytes, 0u) << "left to the end of somebody's region";
 }
 
-TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
+TEST_P(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
   run([this] {
     const Shared kept = share(Value(alive));
     life(End::normal, [kept] {
@@ -460,7 +489,7 @@ TEST_F(RegionTest, AMessageHandedOverInAClosureGoesBackToItsOwner) {
   EXPECT_EQ(rt().stats().reclaimed_bytes, 0u);
 }
 
-TEST_F(RegionTest, ManyHeldMessagesAreFreedInAnyOrder) {
+TEST_P(RegionTest, ManyHeldMessagesAreFreedInAnyOrder) {
   run([] {
     life(End::null, [] {
       std::vector<Message> held;
@@ -541,15 +570,15 @@ Faults many_faults(Options options, std::string_view heap) {
   return seen;
 }
 
-TEST_F(RegionTest, AfterAThousandFaultsAllMemoryIsBack) {
-  const Faults seen = many_faults(options, "region");
+TEST_P(RegionTest, AfterAThousandFaultsAllMemoryIsBack) {
+  const Faults seen = many_faults(options, GetParam());
   EXPECT_EQ(seen.faults, kFaults + 10u);
   EXPECT_LE(seen.after, seen.before + seen.before / 20 + 1024) << seen.before;
   EXPECT_EQ(seen.values, 0u);
   EXPECT_GE(seen.reclaimed, kFaults * (64u * 1024 + 100 * sizeof(Page)));
 }
 
-TEST_F(RegionTest, OnAnotherHeapMessagesAndRefsOfFaultsAreLost) {
+TEST_F(NoRegionTest, OnAnotherHeapMessagesAndRefsOfFaultsAreLost) {
   const Faults seen = many_faults(options, "owned");
   EXPECT_EQ(seen.faults, kFaults + 10u);
   const std::size_t lost = seen.after - seen.before;
@@ -596,16 +625,12 @@ void expect_held_is_told() {
   await_down(one);
 }
 
-TEST_F(RegionTest, WhatAProcessHoldsIsTold) { run(expect_held_is_told); }
+TEST_P(RegionTest, WhatAProcessHoldsIsTold) { run(expect_held_is_told); }
 
 // RG7: of who has a bound or process_memory() the others count, too.
-TEST_F(RegionTest, OnAnotherHeapToo) {
-  options.heap = "owned";
-  run(expect_held_is_told);
-}
+TEST_F(NoRegionTest, OnAnotherHeapToo) { run(expect_held_is_told); }
 
-TEST_F(RegionTest, OnAnotherHeapNothingIsCountedTwiceOrForEver) {
-  options.heap = "owned";
+TEST_F(NoRegionTest, OnAnotherHeapNothingIsCountedTwiceOrForEver) {
   run([] {
     struct Ask {};
     struct Swap {
@@ -666,7 +691,7 @@ TEST_F(RegionTest, OnAnotherHeapNothingIsCountedTwiceOrForEver) {
   });
 }
 
-TEST_F(RegionTest, OutsideAProcessThereIsNoProcessMemory) {
+TEST_F(NoRegionTest, OutsideAProcessThereIsNoProcessMemory) {
   rt();
   EXPECT_THROW(process_memory(), std::logic_error);
 }

@@ -355,6 +355,11 @@ TEST(BenchCli, EveryHeapHasItsRowsSideBySide) {
     EXPECT_EQ(rows.at(heap).at("collections"), "0");
     EXPECT_GT(number(rows.at(heap).at("heap_bytes")), 0);
   }
+  const double times = number(rows.at("region").at("median")) / number(rows.at("owned").at("median"));
+  const std::size_t said = ended.err.find("region, here ");
+  ASSERT_NE(said, std::string::npos) << ended.err;
+  EXPECT_NEAR(std::strtod(ended.err.c_str() + said + 13, nullptr), times, 0.02);
+  EXPECT_EQ(ended.err.find("boehm, here") != std::string::npos, traced) << "when to choose which";
   if (!traced) return;
   EXPECT_GT(number(rows.at("boehm").at("collections")), 0);
   EXPECT_GT(number(rows.at("boehm").at("pause_max")), 0);

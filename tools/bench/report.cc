@@ -182,6 +182,67 @@ void print_table(std::FILE* out, const Board& board) {
   print_columns(out, lines);
 }
 
+namespace {
+
+// How many times as long as on `owned` our workloads of one time took on another heap, everything else being the same.
+struct TimesOwned {
+  double least = 0, most = 0;
+  std::string least_of, most_of;
+  double pause_max = 0;  // ns
+};
+std::optional<TimesOwned> times_owned(const Board& board, std::string_view heap) {
+  std::optional<TimesOwned> found;
+  for (const Row& row : board.rows) {
+    for (const Column& column : board.columns) {
+      if (column.contender != Contender::erlking || board.variants[column.variant].heap != heap) continue;
+      const auto base = std::ranges::find_if(board.columns, [&](const Column& other) {
+        const Variant& mine = board.variants[column.variant];
+        return other.contender == Contender::erlking && board.variants[other.variant].heap == "owned" &&
+               board.variants[other.variant].scheduler == mine.scheduler && board.variants[other.variant].io == mine.io;
+      });
+      if (base == board.columns.end()) continue;
+      const Row::Cell &cell = row.of(column), &owned = row.of(*base);
+      if (row.which.workload->metric.empty() || row.unit() != Unit::ns || cell.empty() || owned.empty() ||
+          owned.summary().median == 0)
+        continue;
+      const double times = cell.summary().median / owned.summary().median;
+      if (!found) found = TimesOwned{times, times, title(row.which), title(row.which)};
+      if (times < found->least) found->least = times, found->least_of = title(row.which);
+      if (times > found->most) found->most = times, found->most_of = title(row.which);
+      if (cell.heap) found->pause_max = std::max(found->pause_max, static_cast<double>(cell.heap->pause_max));
+    }
+  }
+  return found;
+}
+
+// When to choose which, by what was measured: nothing if there is nothing to choose.
+std::string heap_advice(const Board& board) {
+  const auto region = times_owned(board, "region"), boehm = times_owned(board, "boehm");
+  if (!region && !boehm) return "";
+  const auto range = [](const TimesOwned& times) {
+    if (times.least_of == times.most_of) return fmt::format("{:.2f} times as long ({})", times.most, times.most_of);
+    return fmt::format("{:.2f} ({}) to {:.2f} ({}) times as long", times.least, times.least_of, times.most,
+                       times.most_of);
+  };
+  std::string text =
+      "which heap: owned where speed is all; a process that ends by a contained fault leaves what it held.";
+  if (region) {
+    text += fmt::format(
+        " region, here {} as owned, where processes may fault and the program is to go on for long: what "
+        "they held is given back.",
+        range(*region));
+  }
+  if (boehm) {
+    text += fmt::format(
+        " boehm, here {} as owned, all processes stopped for up to {} at a time, where they hand each other "
+        "graphs of which nobody can say when to free them; the more is alive, the longer it stops them.",
+        range(*boehm), text_of(boehm->pause_max, Unit::ns));
+  }
+  return text + " More in docs/heaps.md.";
+}
+
+}  // namespace
+
 void print_heaps(std::FILE* out, const Board& board) {
   std::vector<std::vector<std::string>> lines{
       {"workload", "workers", "heap", "collections", "longest pause", "memory"}};
@@ -206,6 +267,7 @@ void print_heaps(std::FILE* out, const Board& board) {
     print_columns(out, lines);
     fmt::print(out, "\n");
   }
+  if (const std::string advice = heap_advice(board); !advice.empty()) fmt::print(out, "{}\n\n", advice);
 }
 
 void print_floors(std::FILE* out, const Board& board) {

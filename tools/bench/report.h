@@ -83,7 +83,8 @@ std::string text_of(double value, Unit unit);
 std::string ratio_of(const Summary& other, const Summary& ours);
 
 void print_table(std::FILE* out, const Board& board);
-/// What the runs did to our heaps, where one traces or several were asked for.
+/// What the runs did to our heaps, where one traces or several were asked for; and when to choose which, if `owned` and
+/// another were measured.
 void print_heaps(std::FILE* out, const Board& board);
 void print_floors(std::FILE* out, const Board& board);
 void print_csv(std::FILE* out, const Board& board);
