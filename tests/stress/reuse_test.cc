@@ -48,7 +48,7 @@ void attacker(Siege& siege, std::uint64_t number, unsigned attacks) {
   trap_exit(true);
   std::vector<Pid> dead;
   for (unsigned n = 0; n < attacks; ++n) {
-    if (dead.size() < 16 || n % 256 == 0) {
+    if (dead.size() < 16 || n % 32 == 0) {
       const Monitored made = spawn_monitor({.stack = kStressStack}, [] {});
       EXPECT_EQ(await_down(made), reason::normal);
       dead.push_back(made.pid);

@@ -409,14 +409,15 @@ void expect_rows_beside(const std::string& peer, const std::set<std::string>& ca
 
 TEST(BenchCli, BeamDoesWhatItCan) {
   if (!on_path("erl") || !on_path("erlc")) GTEST_SKIP() << "no Erlang here";
-  expect_rows_beside("beam", {"idle-handlers", "file-read", "file-read-direct", "kv", "kv-16", "kv-always"});
+  expect_rows_beside("beam", {"pingpong-plain", "fork-join-apart", "idle-handlers", "file-read", "file-read-direct",
+                              "kv", "kv-16", "kv-always"});
 }
 
 TEST(BenchCli, GoDoesWhatItCan) {
   if (!on_path("go")) GTEST_SKIP() << "no Go here";
-  expect_rows_beside("go",
-                     {"fanin-apart", "monitors", "restart", "sup-start", "sup-simple-100k", "pg-join", "selective",
-                      "idle-handlers", "idle-servers", "file-read", "file-read-direct", "kv", "kv-16", "kv-always"});
+  expect_rows_beside("go", {"pingpong-plain", "fork-join-apart", "fanin-apart", "monitors", "restart", "sup-start",
+                            "sup-simple-100k", "pg-join", "selective", "idle-handlers", "idle-servers", "file-read",
+                            "file-read-direct", "kv", "kv-16", "kv-always"});
 }
 
 TEST(BenchCli, AnInterruptedBenchEndsBySignalAndTakesItsPeersAlong) {
