@@ -536,14 +536,14 @@ TEST_F(StallTest, NothingIsLost) {
         for (int i = 0; i < kRounds; ++i) {
           receive(30s, [&](Ping) { ++received; });
           if ((i + pair) % 7 == 0) hog(4ms);
+          ++sent;  // before: it may be the last that `me` awaits
           send(me, Pong{i});
-          ++sent;
         }
       });
       for (int i = 0; i < kRounds; ++i) {
         if ((i * 3 + pair) % 5 == 0) hog(3ms);
-        send(other, Ping{i});
         ++sent;
+        send(other, Ping{i});
         if (i % 6 == 0) spawn([&] { ++short_lived; });
         if (i % 4 == 0) send_after(1ms, me, Done{});
         receive(30s, [&](Pong) { ++received; });
