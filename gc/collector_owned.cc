@@ -1,7 +1,7 @@
 // The heap "owned", the default: every message has one owner at a time, so nothing need be traced and nothing pauses.
 // Small blocks are carved from slabs and then circulate, Local to Local through the Depot, for the life of the heap;
 // slabs go back to the system when it ends. Memory is therefore bounded by the peak of live blocks per class, plus
-// what Locals keep of it (128 KiB each at most), plus less than one block at the end of each slab.
+// what Locals keep (each 128 KiB of a class at most), plus less than one block at the end of each slab.
 // The heap "region" is this one, too: whose a block is shows in lists that the runtime keeps, so that an allocation and
 // a send cost the same.
 #include "gc/backends.h"
