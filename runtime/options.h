@@ -61,7 +61,7 @@ struct Options {
   std::uint32_t max_processes = 1'048'576;  ///< --ek-max-processes, ERLKING_MAX_PROCESSES: 1 to 4,000,000
   std::uint32_t max_timers = 16'384;  ///< --ek-max-timers, ERLKING_MAX_TIMERS: 1 to 1,000,000,000; SpawnOptions::timers
   std::size_t max_heap_bytes = SIZE_MAX;   ///< message heap; at the bound spawn and send find no memory
-  std::size_t max_stack_bytes = SIZE_MAX;  ///< address space of stacks; at the bound spawn answers system_limit
+  std::size_t max_stack_bytes = SIZE_MAX;  ///< address space of stacks and guards; at it spawn answers system_limit
   /// --ek-on-fault, ERLKING_ON_FAULT: "contain": a hardware fault in a process's code is its exit reason, where that
   /// can be (docs/faults.md); "abort": it ends the program
   std::string on_fault = "contain";
@@ -102,7 +102,7 @@ enum class OverMemory : std::uint8_t {
 struct SpawnOptions {
   std::string name = {};          ///< registered before it runs; taken: the spawn fails with name_taken
   std::uint32_t mailbox = 1024;   ///< bound, messages: 1 to 500,000
-  std::size_t stack = 64 * 1024;  ///< bytes of address space: 16 KiB to 8 MiB, rounded up to a power of two
+  std::size_t stack = 64 * 1024;  ///< bytes: 16 KiB to 8 MiB, rounded up to a power of two, less up to 2 KiB
   std::uint32_t timers = 0;  ///< started for it, and their messages not received: 1 to 1,000,000,000; 0: max_timers
   /// Bytes of messages that may wait for it, as message_bytes() counts them, 0 to 2^63: beside the bound on their
   /// number. 0: no such bound.

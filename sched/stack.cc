@@ -231,12 +231,12 @@ base::Nanos StackPool::tend(base::Nanos now) noexcept {
 }
 
 void StackPool::Shared::note_warm(Class& c, unsigned cls) noexcept {
-  const std::size_t warm = (c.idle_count - c.clean) * stack_class_bytes(cls);
+  const std::size_t warm = (c.idle_count - c.clean) * stack_slot_bytes(cls);
   warm_bytes.fetch_add(warm - std::exchange(c.noted, warm), base::relaxed);
 }
 
 std::size_t StackPool::Shared::release_some(Class& c, unsigned cls) noexcept {
-  const std::size_t slot = stack_class_bytes(cls);
+  const std::size_t slot = stack_slot_bytes(cls);
   const std::size_t n = std::min({kReleaseMax, kReleaseBytes / slot, c.settled - c.clean});
   if (n == 0) return 0;
   // Downward, so that the lowest is taken first, and neighbours are one range.
@@ -266,14 +266,15 @@ std::byte* StackPool::Shared::next_slot(Class& c, unsigned cls) noexcept {
     make_ready(c, cls);
   }
   std::byte* const slot = c.fresh;
-  c.fresh += stack_class_bytes(cls);
+  c.fresh += stack_slot_bytes(cls);
   return slot;
 }
 
 bool StackPool::Shared::add_slab(Class& c, unsigned cls) noexcept {
-  const std::size_t slot = stack_class_bytes(cls);
+  const std::size_t slot = stack_slot_bytes(cls);
   // Refused (our bound, or the system's), half as much is tried, down to one stack.
-  for (std::size_t bytes = std::max(c.slab_next, slot); bytes >= slot; bytes /= 2) {
+  for (std::size_t some = std::max(c.slab_next, slot); some >= slot; some /= 2) {
+    const std::size_t bytes = some / slot * slot;
     // Room for the bookkeeping first: give() must not fail.
     auto* const idle = static_cast<std::byte**>(std::realloc(c.idle, (c.capacity + bytes / slot) * sizeof(std::byte*)));
     if (idle == nullptr) continue;
@@ -294,7 +295,7 @@ bool StackPool::Shared::add_slab(Class& c, unsigned cls) noexcept {
     c.capacity += bytes / slot;
     c.fresh = c.ready = static_cast<std::byte*>(memory);
     c.end = c.fresh + bytes;
-    c.slab_next = std::min(std::max(bytes, kSlabFirst) * 2, kSlabMax);
+    c.slab_next = std::min(std::max(some, kSlabFirst) * 2, kSlabMax);
     return true;
   }
   return false;
@@ -302,7 +303,7 @@ bool StackPool::Shared::add_slab(Class& c, unsigned cls) noexcept {
 
 // The next run of slots gets its guards.
 void StackPool::Shared::make_ready(Class& c, unsigned cls) noexcept {
-  const std::size_t slot = stack_class_bytes(cls);
+  const std::size_t slot = stack_slot_bytes(cls);
   const std::size_t most = std::clamp<std::size_t>(kReadyBytes / slot, 1, kReadyMax);
   const std::size_t n = std::min(most, static_cast<std::size_t>(c.end - c.ready) / slot);
   iovec pages[kReadyMax];
@@ -350,7 +351,7 @@ bool StackPool::Shared::reserve(std::size_t bytes) noexcept {
 StackCache::StackCache(StackPool& pool, bool lean) noexcept : pool_(pool), lean_(lean) {
   const std::size_t bytes = std::min(std::size_t{64} << 20, pool.max_bytes() / 64);
   for (unsigned cls = 0; cls != kStackClasses; ++cls) {
-    keep_[cls] = static_cast<unsigned>(std::clamp<std::size_t>(bytes / stack_class_bytes(cls), 2, kKeep));
+    keep_[cls] = static_cast<unsigned>(std::clamp<std::size_t>(bytes / stack_slot_bytes(cls), 2, kKeep));
   }
 }
 

@@ -3,10 +3,12 @@
 //   StackPool    one per runtime, thread-safe: maps slabs, installs the guards, keeps idle stacks
 //   StackCache   one per worker, owner thread only: take() and give() are a few instructions on a hit
 //
-// A class is the address space a stack occupies: one guard page, then the stack. Its top is coloured: moved down by 0
-// to 1,984 bytes by the number of its slot, or the tops of all stacks, so far apart, would fall into one set of the
-// first cache (round robin over 1,000 stacks: 40 ns uncoloured, 10 ns coloured). So a stack of class 64 KiB has 58 to
-// 60 KiB to use, one of 16 KiB 10 to 12. Memory is committed by the page as it is touched.
+// A slot is one guard page, then the bytes of its class: an odd number of pages, for a power of two apart the tops of
+// all stacks fall into a few sets of the second TLB (a line in each of 1,000 pages, at random: 24 ns 64 KiB apart, 6 ns
+// 68 KiB apart, measured on Zen 5, where sixteen pages apart leave 256 of 4,096 entries). For the sets of the first
+// cache tops are coloured, moved down by 0 to 1,984 bytes by the number of their slot's page (round robin over 1,000
+// stacks: 40 ns uncoloured, 10 ns coloured). So a stack of class 64 KiB has 62 to 64 KiB to use, one of 16 KiB 14 to
+// 16. Memory is committed by the page as it is touched.
 //
 // Guards: MADV_GUARD_INSTALL (Linux 6.13, no mapping of its own per stack, a million cost one), else mprotect, which
 // ends at about 24,000 stacks because each costs two of the process's mappings; stacks beyond go without and are
@@ -33,21 +35,23 @@ namespace erlking::sched {
 
 /// Bytes of a guard, and the page size this is written for.
 inline constexpr std::size_t kStackGuard = 4096;
-/// Bytes of address space of the smallest and the largest class.
+/// Bytes of the smallest and the largest class.
 inline constexpr std::size_t kStackMin = 16 * 1024;
 inline constexpr std::size_t kStackMax = 8 * 1024 * 1024;
-/// Number of classes; class k occupies kStackMin << k bytes.
+/// Number of classes; class k has kStackMin << k bytes.
 inline constexpr unsigned kStackClasses = 10;
 static_assert(kStackMin << (kStackClasses - 1) == kStackMax);
 
-/// The class for `bytes` of address space, guard included; kStackClasses when it is more than kStackMax.
+/// The class for `bytes`, the colour's included; kStackClasses when it is more than kStackMax.
 constexpr unsigned stack_class(std::size_t bytes) noexcept {
   if (bytes <= kStackMin) return 0;
   if (bytes > kStackMax) return kStackClasses;
   return static_cast<unsigned>(std::bit_width((bytes - 1) / kStackMin));
 }
-/// Bytes of address space of class `cls`.
+/// Bytes of class `cls`, its colour's included.
 constexpr std::size_t stack_class_bytes(unsigned cls) noexcept { return kStackMin << cls; }
+/// Bytes of address space that a stack of class `cls` occupies, its guard's included: an odd number of pages.
+constexpr std::size_t stack_slot_bytes(unsigned cls) noexcept { return kStackGuard + stack_class_bytes(cls); }
 
 /// A stack on loan: usable in [low, top); the guard lies just below low. low is page-aligned, top 64-byte aligned.
 /// Plain data: whoever holds it gives it back once.
@@ -59,19 +63,17 @@ struct Stack {
   /// Usable bytes.
   constexpr std::size_t size() const noexcept { return static_cast<std::size_t>(top - low); }
   /// Its class, derived from its size; not for a falsy one.
-  constexpr unsigned cls() const noexcept {
-    return static_cast<unsigned>(std::bit_width((size() + kStackGuard - 1) / kStackMin));
-  }
+  constexpr unsigned cls() const noexcept { return stack_class(size()); }
 };
 
 /// Tops are moved down by a multiple of 64 bytes below 64 * kStackColours: half a page, so it costs no page.
 inline constexpr std::size_t kStackColours = 32;
 
 /// The stack of class `cls` that occupies the address space from `slot`. Its colour is a function of the address alone,
-/// so that an idle stack is just the address of its slot.
+/// so that an idle stack is just the address of its slot. Slots an odd number of pages apart have every colour in turn.
 inline Stack stack_at(std::byte* slot, unsigned cls) noexcept {
-  const std::size_t number = reinterpret_cast<std::uintptr_t>(slot) >> (std::countr_zero(kStackMin) + cls);
-  return {slot + kStackGuard, slot + stack_class_bytes(cls) - number % kStackColours * 64};
+  const std::size_t page = reinterpret_cast<std::uintptr_t>(slot) / kStackGuard;
+  return {slot + kStackGuard, slot + stack_slot_bytes(cls) - page % kStackColours * 64};
 }
 
 /// What stops an overflow. `best` asks for the first of the others that works here.
@@ -146,8 +148,7 @@ class StackCache {
   StackCache(const StackCache&) = delete;
   StackCache& operator=(const StackCache&) = delete;
 
-  /// A stack of the class that `bytes` of address space (guard included) round up to. Content undefined. Falsy: out of
-  /// memory, or more than kStackMax.
+  /// A stack of the class that `bytes` round up to. Content undefined. Falsy: out of memory, or more than kStackMax.
   Stack take(std::size_t bytes) noexcept;
   /// The same by class, below kStackClasses.
   Stack take_class(unsigned cls) noexcept;

@@ -41,8 +41,8 @@ TEST(StackTest, StacksOfEveryClassAreAlignedUsableAndKnowTheirClass) {
     ASSERT_TRUE(stack);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(stack.top) % 64, 0u);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(stack.low) % kStackGuard, 0u);
-    EXPECT_LE(stack.size(), bytes - kStackGuard);
-    EXPECT_GT(stack.size(), bytes - kStackGuard - 2048);
+    EXPECT_LE(stack.size(), bytes);
+    EXPECT_GT(stack.size(), bytes - 2048);
     EXPECT_EQ(stack.cls(), cls);
     std::memset(stack.low, 1, stack.size());
     cache.give(stack);
@@ -77,6 +77,18 @@ TEST(StackTest, TopsOfNeighboursAreColoured) {
   pool.give(2, stacks);
 }
 
+TEST(StackTest, SlotsAreAnOddNumberOfPagesApartSoThatTheirTopsShareNoSetOfATlb) {
+  for (unsigned cls = 0; cls != kStackClasses; ++cls) {
+    EXPECT_EQ(stack_slot_bytes(cls) / kStackGuard % 2, 1u);
+    if (stack_slot_bytes(cls) > std::size_t{2} << 20) continue;  // its first slab is one stack
+    StackPool pool;
+    std::vector<Stack> stacks(2);
+    ASSERT_EQ(pool.take(cls, stacks), 2u);
+    EXPECT_EQ(static_cast<std::size_t>(stacks[1].low - stacks[0].low), stack_slot_bytes(cls)) << "of class " << cls;
+    pool.give(cls, stacks);
+  }
+}
+
 TEST(StackTest, ACacheHoldsNoMoreThanItsBound) {
   StackPool pool;
   StackCache cache(pool);
@@ -102,12 +114,12 @@ TEST(StackTest, OfABoundedPoolACacheHoldsNoMoreThanA64th) {
 TEST(StackTest, AtItsBoundAStackIsRefusedUntilOneComesBack) {
   for (unsigned cls : {0u, 2u, kStackClasses - 1}) {
     const std::size_t bytes = stack_class_bytes(cls);
-    StackPool pool({.max_bytes = 10 * bytes});
+    StackPool pool({.max_bytes = 10 * stack_slot_bytes(cls)});
     StackCache cache(pool);
     std::vector<Stack> stacks;
     while (const Stack stack = cache.take(bytes)) stacks.push_back(stack);
     EXPECT_EQ(stacks.size(), 10u);
-    EXPECT_EQ(pool.stats().bytes_reserved, 10 * bytes);
+    EXPECT_EQ(pool.stats().bytes_reserved, 10 * stack_slot_bytes(cls));
     cache.give(stacks.back());
     EXPECT_EQ(cache.take(bytes).low, stacks.back().low);
     for (const Stack& stack : stacks) cache.give(stack);
@@ -211,7 +223,7 @@ TEST(StackTest, MemoryLongIdleIsReleasedALittleAtATimeAndTheGuardsStay) {
   if (!kSanitized) GTEST_FLAG_SET(death_test_style, "threadsafe");
   StackPool pool;
   constexpr unsigned kClass = 2, kCount = 4'096;
-  constexpr std::size_t kBytes = stack_class_bytes(kClass);
+  constexpr std::size_t kBytes = stack_slot_bytes(kClass);
   std::vector<Stack> stacks(kCount);
   ASSERT_EQ(pool.take(kClass, stacks), kCount);
   for (const Stack& stack : stacks) stack.top[-1] = std::byte{1};
@@ -255,7 +267,7 @@ TEST(StackTest, StacksUsedByTurnsKeepTheirMemory) {
     now += StackPool::kTendPeriod;
     while (pool.tend(now) == 0) ++calls;
   }
-  EXPECT_EQ(pool.stats().released, 3'072 * stack_class_bytes(kClass)) << "the other three";
+  EXPECT_EQ(pool.stats().released, 3'072 * stack_slot_bytes(kClass)) << "the other three";
 }
 
 TEST(StackTest, AGuardThatIsNotTheBestIsToldOfOnce) {
