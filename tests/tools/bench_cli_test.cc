@@ -253,6 +253,7 @@ TEST(BenchCli, WhatIsLateHasFourFigures) {
   EXPECT_EQ(metrics["sleepers"], late);
   EXPECT_EQ(metrics["hogs"], late);
   EXPECT_EQ(metrics["timer-accuracy"], late);
+  EXPECT_NE(ended.err.find("floor: membarrier while another CPU computes"), std::string::npos) << ended.err;
 }
 
 std::set<std::string> metrics_of(const std::string& workload) {
@@ -307,6 +308,9 @@ TEST(BenchCli, IdleIsRunOnceAndOnlyIfNamed) {
   std::map<std::string, std::string> runs;
   for (const CsvRow& row : csv(named.out)) runs[row.at("workload")] = row.at("runs");
   EXPECT_EQ(runs, (std::map<std::string, std::string>{{"idle", "1"}, {"spawn", "2"}}));
+  for (const char* const floor : {"floor: first write to a page", "floor: random read"}) {
+    EXPECT_NE(named.err.find(floor), std::string::npos) << named.err;
+  }
   for (const Words& words : {Words{"bench"}, Words{"bench", "all"}}) {
     const Ended all = run(words + Words{"--csv", "--workers", "1"} + kSmall);
     ASSERT_EQ(all.status, 0) << all.err;

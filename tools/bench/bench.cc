@@ -195,7 +195,9 @@ class Bench {
     };
     const FloorsWanted wanted{
         .futex = any([](const Workload& workload) { return workload.is_latency(); }),
-        .sleep = any([](const Workload& workload) { return workload.name.starts_with("timer-accuracy"); })};
+        .sleep = any([](const Workload& workload) { return workload.name.starts_with("timer-accuracy"); }),
+        .memory = any([](const Workload& workload) { return workload.name.starts_with("idle"); }),
+        .barrier = any([](const Workload& workload) { return workload.name == "behind"; })};
     std::vector<FloorFigures> floors;
     for (unsigned round = 0; round <= options_.runs; ++round) {
       const bool warm_up = round == 0;

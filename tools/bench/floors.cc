@@ -1,5 +1,6 @@
 #include "tools/bench/floors.h"
 
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "gc/gc.h"
 #include "sched/sched.h"
@@ -7,11 +8,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <linux/futex.h>
 #include <memory>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <thread>
 #include <time.h>
@@ -156,6 +159,55 @@ Late clock_sleep(std::uint64_t n) {
   return late_by(late);
 }
 
+struct Memory {
+  double touch = kNone, miss = kNone;
+};
+
+// Fresh memory in pages of 4 KiB; then each of about `n` places in it names the next: read in an order that no
+// prefetcher guesses, none before the one that names it: that of a generator of full period (Hull and Dobell).
+Memory fresh_memory(std::uint64_t n) {
+  constexpr std::size_t kApart = 256, kPage = 4096;
+  const std::size_t places = std::bit_ceil(n), size = places * kApart;
+  void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return {};
+  static_cast<void>(::madvise(memory, size, MADV_NOHUGEPAGE));
+  auto* const bytes = static_cast<std::byte*>(memory);
+  const auto place = [bytes](std::size_t i) { return reinterpret_cast<volatile std::size_t*>(bytes + i * kApart); };
+  Memory result;
+  const Nanos t0 = monotonic_now();
+  for (std::size_t at = 0; at < size; at += kPage) bytes[at] = std::byte{1};
+  result.touch = per(monotonic_now() - t0, size / kPage);
+  for (std::size_t i = 0; i < places; ++i) *place(i) = (i * 1'664'525 + 1'013'904'223) % places;
+  std::size_t at = 0;
+  const Nanos t1 = monotonic_now();
+  for (std::size_t k = 0; k < places; ++k) at = *place(at);
+  result.miss = per(monotonic_now() - t1, places);
+  ::munmap(memory, size);
+  return result;
+}
+
+// What it takes to have a store of this thread and a load of one that computes on `there` ordered.
+double membarrier(int here, int there, std::uint64_t n) {
+  if (!base::heavy_fence_is_asymmetric()) return kNone;
+  std::vector<std::int64_t> times(n);
+  std::atomic<bool> done{false};
+  {
+    const auto computing = on(there, [&] {
+      while (!done.load(std::memory_order_relaxed)) {
+      }
+    });
+    const auto mine = on(here, [&] {
+      for (std::int64_t& time : times) {
+        const Nanos t0 = monotonic_now();
+        base::heavy_fence();
+        time = monotonic_now() - t0;
+      }
+      done.store(true, std::memory_order_relaxed);
+    });
+  }
+  return late_by(times).p50;
+}
+
 // As the latency workload does it: the waker keeps to a timetable, the sleeper notes how late it is.
 Late futex_wake(int here, int there, Nanos gap, std::uint64_t n) {
   Line line;
@@ -219,6 +271,12 @@ std::string_view describe(Floor floor) noexcept {
       return "bare epoll echo, on the load's cores, answered after, p99";
     case Floor::fio_read:
       return "fio, io_uring, a random read of 4 KiB from memory, depth 128";
+    case Floor::touch:
+      return "first write to a page of 4 KiB";
+    case Floor::miss:
+      return "random read among 256 bytes per idle process, each after the last";
+    case Floor::barrier:
+      return "membarrier while another CPU computes, p50";
   }
   return "";
 }
@@ -245,7 +303,15 @@ FloorFigures measure_floors(double scale, FloorsWanted wanted) {
     set(Floor::sleep, late.p50);
     set(Floor::sleep_p99, late.p99);
   }
+  if (wanted.memory) {
+    const auto alone = on(here, [&] {
+      const Memory memory = fresh_memory(times(1e6, scale));
+      set(Floor::touch, memory.touch);
+      set(Floor::miss, memory.miss);
+    });
+  }
   if (cpus.size() < 2 || sched::usable_cpus() < 2) return figures;
+  if (wanted.barrier) set(Floor::barrier, membarrier(here, cpus[1], times(1'000, scale)));
   set(Floor::line, hand_over(here, cpus[1], times(150e3, scale)));
   if (!wanted.futex) return figures;
   const Late slow = futex_wake(here, cpus[1], 1'000'000, times(200, scale));

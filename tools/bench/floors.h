@@ -25,8 +25,11 @@ enum class Floor : std::size_t {
   echo_together,  ///< the same, as in tcp-echo with more
   echo_together_p99,
   fio_read,  ///< fio's io_uring engine: a read of file-read, on one CPU
+  touch,     ///< a page of 4 KiB of fresh memory, written to for the first time
+  miss,      ///< a line at random among as many as an idle workload has processes, 256 bytes apart, each after the last
+  barrier,   ///< a membarrier while another thread of the program computes on another CPU, p50
 };
-inline constexpr std::size_t kFloors = 16;
+inline constexpr std::size_t kFloors = 19;
 std::string_view describe(Floor floor) noexcept;
 
 /// One round's figures; NaN where this machine has but one CPU to offer, or it was not asked for.
@@ -34,11 +37,12 @@ using FloorFigures = std::array<double, kFloors>;
 
 /// Which floors are measured besides those that every run has.
 struct FloorsWanted {
-  bool futex = false, sleep = false;
+  bool futex = false, sleep = false, memory = false, barrier = false;
 };
 
-/// Measures them for about 0.1 s × scale, 0.3 s × scale more for the futex, 0.3 s × scale more for the sleep. Starts
-/// threads of its own and pins them to the first two CPUs allowed.
+/// Measures them for about 0.1 s × scale; 0.3 s × scale more for the futex, as much for the sleep, about 1 s × scale
+/// for the memory, of which it takes 256 MiB × scale, 0.1 s × scale for the barrier. Starts threads of its own and pins
+/// them to the first two CPUs allowed.
 FloorFigures measure_floors(double scale, FloorsWanted wanted);
 
 /// The median of each over the rounds, NaN left out.
