@@ -5,6 +5,7 @@
 //       what it holds is a root: push_roots() finds all there are by the pages they lie in (Pages). So a message is
 //       kept however its address is hidden, and a dropped one marks nothing: chains of them go at once. (libgc would
 //       mark from such blocks itself, but forgets some when its mark stack overflows; roots it asks for again.)
+//       So what a process held that a fault ended would be kept for ever: it keeps regions, too (runtime/region.h).
 //   M2  libgc is told no interior pointers: then blocks of 64 bytes lie at multiples of 64. From stacks and registers
 //       it takes them all the same. But when it has had to collect or to grow, it gives a single block, of a size it
 //       likes better: that is dropped if it lies elsewhere, and then there are others.
