@@ -253,7 +253,9 @@ TEST(BenchCli, WhatIsLateHasFourFigures) {
   EXPECT_EQ(metrics["sleepers"], late);
   EXPECT_EQ(metrics["hogs"], late);
   EXPECT_EQ(metrics["timer-accuracy"], late);
+#if !defined(__SANITIZE_THREAD__)  // which knows nothing of membarriers: there fences are symmetric
   EXPECT_NE(ended.err.find("floor: membarrier while another CPU computes"), std::string::npos) << ended.err;
+#endif
 }
 
 std::set<std::string> metrics_of(const std::string& workload) {
