@@ -1,6 +1,8 @@
 // spawn, and what becomes of it at limits.
 #include "tests/support/runtime_fixture.h"
 
+#include <atomic>
+
 namespace erlking::testing {
 namespace {
 
@@ -276,7 +278,11 @@ TEST_F(ProcessTest, Rule_1_11_AtMaxHeapBytesSendAndSpawnSayNoMemoryAndTheNodeRec
   };
   run([] {
     for (int round = 0; round < 3; ++round) {
-      const Monitored hoarder = spawn_monitor({.mailbox = 500'000}, wait_forever);
+      // Ends by a flag: a signal takes memory, too. (By exit(), one time in 60 none was left for it on `boehm`.)
+      std::atomic<bool> over{false};
+      const Monitored hoarder = spawn_monitor({.mailbox = 500'000}, [&over] {
+        while (!over) sleep(1ms);
+      });
       int sent = 0;
       try {
         for (;; ++sent) ASSERT_EQ(send(hoarder.pid, Block{}), Delivery::queued);
@@ -284,8 +290,8 @@ TEST_F(ProcessTest, Rule_1_11_AtMaxHeapBytesSendAndSpawnSayNoMemoryAndTheNodeRec
       }
       EXPECT_GT(sent, 1000);
       EXPECT_LT(sent, 2100);
-      exit(hoarder.pid, reason::kill);
-      EXPECT_EQ(await_down(hoarder), reason::killed);
+      over = true;
+      EXPECT_EQ(await_down(hoarder), reason::normal);
       EXPECT_EQ(await_down(spawn_monitor([] {})), reason::normal);
     }
   });
