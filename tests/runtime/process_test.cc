@@ -278,7 +278,7 @@ TEST_F(ProcessTest, Rule_1_11_AtMaxHeapBytesSendAndSpawnSayNoMemoryAndTheNodeRec
   };
   run([] {
     for (int round = 0; round < 3; ++round) {
-      // Ends by a flag: a signal takes memory, too. (By exit(), one time in 60 none was left for it on `boehm`.)
+      // Ends by a flag: a signal takes memory, too. (By exit(), one time in 30 none was left for it on `boehm`.)
       std::atomic<bool> over{false};
       const Monitored hoarder = spawn_monitor({.mailbox = 500'000}, [&over] {
         while (!over) sleep(1ms);
