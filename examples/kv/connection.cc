@@ -50,10 +50,7 @@ class Connection {
     for (std::size_t part = 0; part < world.settings.parts; ++part) {
       parts_.push_back(whereis(name_of_part(part)).value_or(Pid{}));
     }
-    world.clients.fetch_add(1, std::memory_order_relaxed);  // relaxed: counts
-    world.connections.fetch_add(1, std::memory_order_relaxed);
   }
-  ~Connection() { world_.clients.fetch_sub(1, std::memory_order_relaxed); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -375,9 +372,9 @@ void Connection::unsubscribe(std::size_t first, std::size_t words) {
 
 }  // namespace
 
-void serve(const std::shared_ptr<World>& world, const std::shared_ptr<Socket>& socket) {
-  static_cast<void>(socket->set_keep_alive(true, 300s));  // a Unix socket has none
-  Connection(*world, *socket).run();
+void serve(const std::shared_ptr<World>& world, const std::shared_ptr<Client>& client) {
+  static_cast<void>(client->socket.set_keep_alive(true, 300s));  // a Unix socket has none
+  Connection(*world, client->socket).run();
 }
 
 }  // namespace kv

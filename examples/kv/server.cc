@@ -41,7 +41,7 @@ void listen(const std::shared_ptr<World>& world) {
       static_cast<void>(peer->write("-ERR max number of clients reached\r\n", 0s));
       continue;
     }
-    static_cast<void>(start_child(10s, Name{kConnections}, std::make_shared<Socket>(*std::move(peer))));
+    static_cast<void>(start_child(10s, Name{kConnections}, std::make_shared<Client>(world, *std::move(peer))));
   }
 }
 

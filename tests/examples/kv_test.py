@@ -375,6 +375,26 @@ def test_limits(flags):
         server.stop()
 
 
+def test_who_is_accepted_counts_as_a_client_before_its_process_begins(flags):
+    with Server(*flags, '--maxclients', 3) as server:
+        watch = server.client()
+        for _ in range(200):
+            crowd = [server.client() for _ in range(4)]
+            served = 0
+            for client in crowd:
+                try:
+                    served += client.ask('PING') == 'PONG'
+                except (EOFError, OSError):  # refused, and the PING came to a closed socket
+                    pass
+            expect(served, 2, 'clients served beside the first')
+            for client in crowd:
+                client.close()
+            until = time.time() + TIMEOUT_S
+            while b'connected_clients:1\r' not in watch.ask('INFO', 'clients'):
+                expect(time.time() < until, True, 'places become free')
+        server.stop()
+
+
 def test_silent_and_half_open_peers(flags):
     with Server(*flags, '--timeout', 1) as server:
         silent, half = server.client(), server.client()
