@@ -412,6 +412,8 @@ bool push_signal(System& system, Item* item, Pid to) noexcept {
 
 Push push_uncounted(System& system, Item* item, Pid to) noexcept {
   Process& target = system.process(to);
+  Core* const core = thread_core();
+  if (core != nullptr && target.home.load(relaxed) != core->index()) core->count_cross();  // relaxed: an estimate
   switch (target.mailbox.push_signal(item, to.id)) {
     case Push::closed:
       return Push::closed;

@@ -295,7 +295,7 @@ std::expected<Monitored, SpawnError> complete_spawn(Birth& birth, const SpawnOpt
   process.mailbox.reopen(pid.id, options.mailbox, waits);  // from here on it can be sent to
   if (waits) return made;
   if (parent != nullptr) {
-    parent->worker->ready(process);
+    parent->worker->bear(process);
   } else {
     system.scheduler->policy().submit(process);
   }

@@ -1,12 +1,12 @@
 // `steal`: M:N work stealing that does not lose to one worker. Messages between workers cost ten times those on one, a
 // wake four hundred times, so tasks move only when it pays, and pushes never wake (README.md).
 //
-//   P1  An idle worker spins (20 µs; 150 after a steal from a stuck victim; not at all where there are more workers
-//       than CPUs), looks at the others every 4 µs, then sleeps.
-//   P2  It steals from a victim that is *stuck* (for 10 µs, 100 in back-off, it dispatched nothing and put nothing into
-//       its ring, and it holds something): half of the ring, else what it holds privately, else its inbox. From a
-//       *persistent* one (ring >= 2 at every look for 50 µs, not in back-off): half of the ring. While stealing is
-//       *trusted* (it paid lately): from any ring, at once.
+//   P1  An idle worker spins (20 µs; 150 after a theft from a stuck victim or on trust; not at all where there are more
+//       workers than CPUs), looks at the others every 4 µs, then sleeps.
+//   P2  It steals from a victim that is *stuck* (for 10 µs, 100 in back-off, it dispatched nothing, bore nothing and
+//       put nothing into its ring, and it holds something): half of the ring, else what it holds privately, else its
+//       inbox. From a *persistent* one (two in ring and nursery at every look for 50 µs, not in back-off): half of the
+//       ring. While stealing is *trusted* (it paid lately): from any ring, at once.
 //   P3  The governor: at ticks 100 µs apart, f = touches of other workers' tasks × 250 ns / time. f > 0.5 with
 //       somebody else active: stealing did harm; it is not trusted, back-off 10 ms × 4 up to 2 s, and this worker
 //       moves what it has to the other. f < 0.25 for 20 such ticks in which others ran something, too: sharing
@@ -16,12 +16,19 @@
 //       good.
 //   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
 //       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
-//   P6  A theft must pay, judged when the thief is idle again. If it worked less than half a microsecond per task
-//       stolen, moving their lines cost more than was gained: its patience, the 50 µs of P2, doubles up to 50 ms, and
-//       it steals from nobody at once; the first theft that pays sets it back. Where lines move slowly (a quarter of a
-//       microsecond each: CPUs far apart) that time may itself be their moving: a thief that meanwhile dispatched less
-//       than half of what its victim did must have worked 5 µs per task. If more than half of the time went into
-//       touches of other workers' tasks, sharing did harm: back-off, as in P3.
+//       (A gap: the keeper gives the office up, sees all asleep, and before it lies down itself another wakes, finds
+//       nobody to appoint, and does not switch. Then that one's next tick appoints, or the watcher of hand_over.h, at
+//       most 16 ms later, parts it from its worker.)
+//   P6  Thefts must pay, judged when the thief is idle again, over its last thefts (each weighs 7/8 of the next): thief
+//       and victim together must have dispatched a tenth more than the victim does alone, as the thief saw it while it
+//       looked on; or what the thief ran took 5 µs a turn. Else moving their lines cost more than was gained: its
+//       patience, the 50 µs of P2, doubles up to 50 ms, and it steals from nobody at once; once they pay again it is
+//       set back. If more than half of the time went into touches of other workers' tasks, sharing did harm: back-off,
+//       as in P3. (By the last theft alone trees of processes are not shared: two thefts move half of one, and then a
+//       third some leaves of it. By the time the thief worked, who starts thousands of processes of 40 ns is robbed of
+//       them: it worked on what came after them.)
+//   P7  At a tick a worker with an empty ring puts its oldest newborn there, the root of the most work that is left of
+//       what it started, for others to take: of a tree of 1,023 processes three tasks move.
 // A task is never lost to a sleep: it waits behind an awake worker, or in an inbox whose push wakes (worker.h L2). The
 // keeper is for latency, and for processes that do not switch.
 #include "base/atomic.h"
@@ -44,13 +51,16 @@ using base::seq_cst;
 namespace {
 
 constexpr Nanos kMicro = 1'000, kMilli = 1'000'000;
-constexpr Nanos kSpin = 20 * kMicro, kSpinAfterStuck = 150 * kMicro, kLook = 4 * kMicro;
+constexpr Nanos kSpin = 20 * kMicro, kSpinOn = 150 * kMicro, kLook = 4 * kMicro;
 constexpr Nanos kStuck = 10 * kMicro, kStuckBackOff = 100 * kMicro, kPersistent = 50 * kMicro;
 constexpr Nanos kKeeperMin = 20 * kMicro, kKeeperMax = 500 * kMicro, kKeeperStay = 15 * kMicro;
 constexpr Nanos kKeeperQuiet = 10 * kMilli, kKeeperEnd = 100 * kMilli;
 constexpr Nanos kGovern = 100 * kMicro, kCrossCost = 250, kActive = 50 * kMicro;
 constexpr Nanos kBackOffMin = 10 * kMilli, kBackOffMax = 2'000 * kMilli;
-constexpr Nanos kPaysPerTask = 500, kPaysSlowly = 5 * kMicro, kPatienceMax = 50 * kMilli;
+constexpr Nanos kPatienceMax = 50 * kMilli;
+constexpr Nanos kWorkedMost = 200 * kMicro;  // of one theft: a thief that never becomes idle again says little
+constexpr Nanos kLong = 5 * kMicro;          // of a task's turn: such a theft pays whatever else was done
+constexpr double kThefts = 8, kLooks = 8, kGain = 1.1;
 constexpr std::uint64_t kOthersRan = 4;
 constexpr unsigned kGoodTicks = 20;
 constexpr int kNoKeeper = -1;
@@ -78,9 +88,12 @@ class StealPolicy final : public Policy {
   // What one searcher remembers of one victim between looks.
   struct Sight {
     std::uint64_t progress = ~std::uint64_t{0};
-    Nanos since = 0;       // no progress seen since then
-    Nanos ring_since = 0;  // ring >= 2 at every look since then; 0: it was not
+    Nanos since = 0;      // no progress seen since then
+    Nanos two_since = 0;  // two waited at every look since then; 0: it was not so
     Nanos looked = 0;
+    std::uint64_t dispatches = 0;  // its, and the searcher's, at the last look
+    std::uint64_t own_dispatches = 0;
+    double alone = 0;   // its dispatches per nanosecond while the searcher was idle; 0: not known
     bool slow = false;  // less than one step of progress per 2 µs between the last two looks
   };
 
@@ -142,12 +155,19 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     } else {
       sight.slow = true;
     }
+    const std::uint64_t dispatches = victim.dispatches();
+    if (sight.own_dispatches == worker.dispatches() && now - sight.looked > kLook / 2 && !victim.asleep()) {
+      const double rate = static_cast<double>(dispatches - sight.dispatches) / static_cast<double>(now - sight.looked);
+      sight.alone = sight.alone == 0 ? rate : sight.alone + (rate - sight.alone) / kLooks;
+    }
+    sight.dispatches = dispatches;
+    sight.own_dispatches = worker.dispatches();
     sight.looked = now;
     const std::uint32_t ring = victim.ring_size();
-    if (ring < 2) {
-      sight.ring_since = 0;
-    } else if (sight.ring_since == 0) {
-      sight.ring_since = now;
+    if (ring + victim.newborns() < 2) {
+      sight.two_since = 0;
+    } else if (sight.two_since == 0) {
+      sight.two_since = now;
     }
     if (victim.asleep()) {
       sight.since = now;  // who has just been woken is not stuck
@@ -156,24 +176,25 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
     if (!victim.holds_any()) continue;
     slow = slow || sight.slow;
     const bool stuck = now - sight.since > (back_off ? kStuckBackOff : kStuck);
-    const bool persistent = !back_off && sight.ring_since != 0 && now - sight.ring_since > worker.notes.patience;
+    const bool persistent = !back_off && sight.two_since != 0 && now - sight.two_since > worker.notes.patience;
     const bool at_once = trusted && !back_off && ring != 0 && worker.notes.patience == kPersistent;
     if (!stuck && !persistent && !at_once) continue;
     std::uint32_t stolen = worker.steal_ring(victim);
     if (stolen == 0 && stuck) stolen = worker.steal_private(victim);
     if (stolen == 0 && stuck) stolen = worker.steal_inbox(victim);
     if (stolen == 0) continue;
-    worker.notes.after_stuck_steal = stuck;
+    worker.notes.spin_on = stuck || at_once;
     worker.notes.nap = kKeeperMin;  // P4
     if (worker.notes.stole_at == 0) {
       worker.notes.stole_at = now;
       worker.notes.cross_at_theft = worker.cross();
       worker.notes.victim = &victim;
       worker.notes.dispatched_at_theft = worker.dispatches();
-      worker.notes.victim_dispatched_at_theft = victim.dispatches();
+      worker.notes.victim_dispatched_at_theft = dispatches;
+      worker.notes.victim_alone = sight.alone;
     }
     if (!stuck) worker.notes.stolen += stolen;
-    sight.ring_since = 0;
+    sight.two_since = 0;
     if (Task* task = worker.next()) return task;
   }
   return nullptr;
@@ -183,15 +204,20 @@ Task* StealPolicy::look(Worker& worker, std::vector<Sight>& sights, Nanos now, b
 void StealPolicy::judge_thefts(Worker& worker, Nanos now) noexcept {
   Worker::PolicyNotes& notes = worker.notes;
   if (notes.stole_at == 0) return;
-  const Nanos worked = now - std::exchange(notes.stole_at, 0);
-  if (static_cast<Nanos>(worker.cross() - notes.cross_at_theft) * kCrossCost > worked / 2) begin_back_off(now);
-  const std::uint32_t stolen = std::exchange(notes.stolen, 0);
-  if (stolen == 0) return;
-  const std::uint64_t own = worker.dispatches() - notes.dispatched_at_theft;
-  const std::uint64_t others = notes.victim->dispatches() - notes.victim_dispatched_at_theft;
-  const Nanos per_task = 2 * own >= others ? kPaysPerTask : kPaysSlowly;
-  const bool paid = worked >= static_cast<Nanos>(stolen) * per_task;
-  notes.patience = paid ? kPersistent : std::min(notes.patience * 2, kPatienceMax);
+  const auto worked = static_cast<double>(now - std::exchange(notes.stole_at, 0));
+  const auto own = static_cast<double>(worker.dispatches() - notes.dispatched_at_theft);
+  const auto victims = static_cast<double>(notes.victim->dispatches() - notes.victim_dispatched_at_theft);
+  const auto crossed = static_cast<double>(worker.cross() - notes.cross_at_theft) * kCrossCost;
+  Worker::PolicyNotes::Thefts& last = notes.thefts;
+  const double weight = std::min(1.0, kWorkedMost / worked);
+  const auto add = [weight](double& sum, double more) { sum += more * weight - sum / kThefts; };
+  add(last.worked, worked);
+  add(last.crossed, crossed);
+  if (last.crossed > last.worked / 2) begin_back_off(now);
+  if (std::exchange(notes.stolen, 0) == 0) return;
+  add(last.alone, notes.victim_alone * worked);
+  add(last.together, worked > own * kLong ? 2 * notes.victim_alone * worked : own + victims);
+  notes.patience = last.together > last.alone * kGain ? kPersistent : std::min(notes.patience * 2, kPatienceMax);
 }
 
 // Sharing did harm (P3, P6).
@@ -222,7 +248,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
   judge_thefts(worker, now);
   if (worker.cross() != worker.notes.cross_seen && !alone) tick(worker, now);  // going idle: what had stealing brought?
   const Nanos began = now;
-  const Nanos spin = !spare_cpus_ ? 0 : std::exchange(worker.notes.after_stuck_steal, false) ? kSpinAfterStuck : kSpin;
+  const Nanos spin = !spare_cpus_ ? 0 : std::exchange(worker.notes.spin_on, false) ? kSpinOn : kSpin;
   Nanos looked = began;
   bool slow = false;
 
@@ -289,6 +315,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
 
 void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
   if (scheduler_.asked() == 1) return;
+  worker.expose_oldest();  // P7
   Worker::PolicyNotes& notes = worker.notes;
   if (keeper_.load(relaxed) == kNoKeeper && now - notes.active_since > kActive) wake_keeper(worker);  // P5
   const Nanos elapsed = now - notes.governed_at;

@@ -91,11 +91,22 @@ void Worker::enqueue(Task& task) noexcept {
 // Inside the section; the slot is empty or has had its turns.
 Task* Worker::next_in_line() noexcept {
   Task* task = slot_.load(relaxed);
+  if (task == nullptr && streak_ < kStreak && !nursery_.empty()) [[likely]] {
+    task = nursery_.take_newest();
+    ++streak_;
+    section_.leave();
+    return task;
+  }
   streak_ = 0;
-  pinned_turn_ = !pinned_turn_;
-  if (pinned_head_ != nullptr && pinned_turn_) {  // every other turn: neither line starves the other
+  ++line_turns_;  // of each line some: none starves another
+  if (pinned_head_ != nullptr && line_turns_ % 2 == 1) {
     section_.leave();
     return take_pinned();
+  }
+  if (!nursery_.empty() && line_turns_ % 4 == 0) {
+    task = nursery_.take_oldest();
+    section_.leave();
+    return task;
   }
   if (batch_at_ == batch_end_) {
     batch_at_ = 0;
@@ -106,8 +117,10 @@ Task* Worker::next_in_line() noexcept {
   if (batch_at_ != batch_end_) {
     task = batch_[batch_at_++];
     held_.store(batch_end_ - batch_at_ + overflow_size_, relaxed);
-  } else {
-    slot_.store(nullptr, relaxed);  // the slot's turn again, if it holds anything
+  } else if (task != nullptr) {
+    slot_.store(nullptr, relaxed);  // the slot's turn again
+  } else if (!nursery_.empty()) {
+    task = nursery_.take_newest();
   }
   section_.leave();
   return task != nullptr ? task : take_pinned();
@@ -150,7 +163,7 @@ Task* Worker::next_beside_thief() noexcept {
 }
 
 std::uint32_t Worker::load() const noexcept {
-  return ring_.size() + held_.load(relaxed) + (slot_.load(relaxed) != nullptr ? 1 : 0);
+  return ring_.size() + held_.load(relaxed) + nursery_.size() + (slot_.load(relaxed) != nullptr ? 1 : 0);
 }
 
 // --- theft -----------------------------------------------------------------------------------------------------------
@@ -159,6 +172,12 @@ void Worker::note_stolen(const Worker& victim, std::uint32_t n) noexcept {
   if (n == 0) return;
   steals_.store(steals_.load(relaxed) + n, relaxed);
   flight_.record(Flight::value_word(std::uint64_t{n} << 16 | victim.index(), FlightKind::steal));
+}
+
+void Worker::expose_oldest() noexcept {
+  if (nursery_.empty() || ring_.size() != 0 || !section_.enter()) return;
+  if (!nursery_.empty()) push(*nursery_.take_oldest());
+  section_.leave();
 }
 
 std::uint32_t Worker::steal_ring(Worker& victim) noexcept {
@@ -179,6 +198,8 @@ std::uint32_t Worker::steal_private(Worker& victim) noexcept {
   } else if (Task* task = victim.slot_.load(relaxed); task != nullptr && task->pin == kNoWorker) {
     victim.slot_.store(nullptr, relaxed);
     stolen[n++] = task;
+  } else if (const std::uint32_t newborns = victim.nursery_.size(); newborns != 0) {
+    for (std::uint32_t take = newborns - newborns / 2; n < take;) stolen[n++] = victim.nursery_.take_oldest();
   } else {
     while (n < Queue::kGrab && victim.overflow_head_ != nullptr) {
       stolen[n++] = victim.overflow_head_;
@@ -216,6 +237,7 @@ void Worker::move_all_to(Worker& other) noexcept {
   if (kept != nullptr && kept->pin == kNoWorker) other.post(*std::exchange(kept, nullptr));
   slot_.store(kept, relaxed);
   while (batch_at_ != batch_end_) other.post(*batch_[batch_at_++]);
+  while (!nursery_.empty()) other.post(*nursery_.take_oldest());
   while (overflow_head_ != nullptr) {
     Task* const task = overflow_head_;
     overflow_head_ = task->link;

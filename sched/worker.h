@@ -2,13 +2,15 @@
 //
 // Where runnable tasks wait, in the order they are taken:
 //   slot      the task readied last: the one just sent to runs next, on warm lines (at most 64 times in a row)
+//   nursery   up to 32 newborns, newest first (nursery.h); in one turn of 64 the oldest
 //   pinned    tasks that may run only here (owner only)
 //   batch     up to 16 tasks grabbed from the ring with one CAS
 //   ring      256 places, stealable; then an overflow list
 //   inbox     where other threads put tasks; emptied at ticks and when idle, by a thief if the worker does not switch
 // A push never wakes a thread: what waits here waits behind a worker that is awake. Only the inbox wakes (L2).
 //
-//   L1  Slot, batch and overflow are the owner's inside its section, a thief's while it has claimed it (section.h).
+//   L1  Slot, nursery, batch and overflow are the owner's inside its section, a thief's while it has claimed it
+//       (section.h).
 //   L2  The inbox wakes (inbox.h); nothing else does.
 //   L3  A retiring task's stack is still in use until the switch away: it is reaped on the scheduler's stack, after.
 //   L4  The wheel is the owner's alone; a timer armed here and given up elsewhere comes back by return_timer().
@@ -25,6 +27,7 @@
 #include "sched/flight.h"
 #include "sched/inbox.h"
 #include "sched/loop.h"
+#include "sched/nursery.h"
 #include "sched/policy.h"
 #include "sched/poller.h"
 #include "sched/run_queue.h"
@@ -79,6 +82,8 @@ class alignas(base::kCacheLine) Worker {
 
   /// Makes `task` runnable: next in line here, or sent to the worker it is pinned to. The caller won the right to.
   void ready(Task& task) noexcept;
+  /// Makes a newborn task runnable: after whoever is next in line, before what was born here earlier.
+  void bear(Task& task) noexcept;
   /// Like ready(), but at the end of the line.
   void enqueue(Task& task) noexcept;
   /// Leaves `self`, the running task, which others can already make ready; returns when they have.
@@ -147,10 +152,12 @@ class alignas(base::kCacheLine) Worker {
   bool stands_by() const noexcept { return standing_by_.load(base::acquire); }  // [standing-by]
   /// Times it lay down to sleep or came to stand by: who does has counted this one already.
   std::uint64_t sleeps() const noexcept { return sleeps_.load(base::relaxed); }  // relaxed: read after the state
+  /// Puts the oldest newborn into the ring, where others may take it, unless something is there.
+  void expose_oldest() noexcept;
   /// Moves half of `victim`'s ring (at most 16 tasks) here. Returns how many.
   std::uint32_t steal_ring(Worker& victim) noexcept;
-  /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else of its
-  /// overflow.
+  /// Takes what a victim that does not switch holds privately (L1): half its batch, else its slot, else half its
+  /// newborns, else of its overflow.
   std::uint32_t steal_private(Worker& victim) noexcept;
   /// Takes what others have put into the inbox of a victim that does not switch, but for what is pinned to it.
   std::uint32_t steal_inbox(Worker& victim) noexcept;
@@ -159,12 +166,13 @@ class alignas(base::kCacheLine) Worker {
 
   // What a watcher may read of another worker, all hints.
   std::uint64_t dispatches() const noexcept { return dispatches_.load(base::relaxed); }
-  /// Grows with each dispatch and with each task that is put into the ring.
-  std::uint64_t progress() const noexcept { return dispatches() + ring_.pushed(); }
+  /// Grows with each dispatch, each birth and each task that is put into the ring.
+  std::uint64_t progress() const noexcept { return dispatches() + ring_.pushed() + nursery_.births(); }
   std::uint32_t ring_size() const noexcept { return ring_.size(); }
+  std::uint32_t newborns() const noexcept { return nursery_.size(); }
   bool holds_any() const noexcept {
     return ring_.size() != 0 || slot_.load(base::relaxed) != nullptr || held_.load(base::relaxed) != 0 ||
-           !inbox_.empty();
+           !nursery_.empty() || !inbox_.empty();
   }
   bool inbox_empty() const noexcept { return inbox_.empty(); }
 
@@ -175,14 +183,19 @@ class alignas(base::kCacheLine) Worker {
     base::Nanos active_since = 0;
     std::uint64_t others_dispatched = 0;
     unsigned good_ticks = 0;
-    bool after_stuck_steal = false;
+    bool spin_on = false;      // what was stolen last makes more likely
     base::Nanos stole_at = 0;  // the first theft since it was idle last; 0: none
     std::uint32_t cross_at_theft = 0;
     const Worker* victim = nullptr;                                         // of that theft
     std::uint64_t dispatched_at_theft = 0, victim_dispatched_at_theft = 0;  // here, and by the victim
-    std::uint32_t stolen = 0;       // tasks since then, of victims that were not stuck
-    base::Nanos patience = 50'000;  // with a victim that dispatches
-    base::Nanos nap = 20'000;       // the keeper's next
+    double victim_alone = 0;                                                // dispatches per ns before that
+    std::uint32_t stolen = 0;  // tasks since then, of victims that were not stuck
+    struct Thefts {
+      double worked = 0, crossed = 0;  // ns, by all
+      double alone = 0, together = 0;  // dispatches, by those that had to pay
+    } thefts;                          // its last ones
+    base::Nanos patience = 50'000;     // with a victim that dispatches
+    base::Nanos nap = 20'000;          // the keeper's next
   } notes;
   std::uint32_t cross() const noexcept { return cross_; }
 
@@ -273,12 +286,13 @@ class alignas(base::kCacheLine) Worker {
   ExceptionState* exceptions_ = nullptr;  // this thread's __cxa_get_globals()
   std::atomic<void*> scheduler_sp_{nullptr};
   [[no_unique_address]] FiberHandles fiber_;
+  Nursery nursery_;  // L1; anyone reads how many
   std::uint32_t batch_at_ = 0, batch_end_ = 0;
   Task* batch_[Queue::kGrab];
   Task *overflow_head_ = nullptr, *overflow_tail_ = nullptr;
   std::uint32_t overflow_size_ = 0;
   Task *pinned_head_ = nullptr, *pinned_tail_ = nullptr;
-  bool pinned_turn_ = false;
+  unsigned line_turns_ = 0;
   base::Nanos ticked_at_ = 0;   // real time
   base::Nanos idle_since_ = 0;  // its clock's time, as of dispatch number dispatches_idle_
   std::uint64_t dispatches_idle_ = ~std::uint64_t{0};
@@ -310,6 +324,13 @@ inline void Worker::ready(Task& task) noexcept {
   Task* const displaced = slot_.load(base::relaxed);
   slot_.store(&task, base::relaxed);
   if (displaced != nullptr) enqueue(*displaced);
+  section_.leave();
+}
+
+inline void Worker::bear(Task& task) noexcept {
+  if (task.pin != kNoWorker || !section_.enter()) [[unlikely]]
+    return ready(task);
+  if (Task* const oldest = nursery_.put(task)) push(*oldest);
   section_.leave();
 }
 

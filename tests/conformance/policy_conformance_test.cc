@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <sched.h>
 #include <stdexcept>
@@ -109,13 +110,30 @@ TEST_P(PolicyConformanceTest, NothingIsLostWhenAThousandAreReadyAtOnce) {
 }
 
 TEST_P(PolicyConformanceTest, AThousandStartedByOneTaskAllRunOnce) {
-  std::vector<Job*> jobs(kMany);
-  for (Job*& job : jobs) job = &crew().add([](Job& self) { self.yield(); });
-  crew().start([&](Job&) {
-    for (Job* job : jobs) crew().enqueue(*job);
-  });
-  expect_ended(kMany + 1);
-  for (const Job* job : jobs) EXPECT_EQ(job->runs(), 2u);
+  std::uint64_t ended = 0;
+  for (const bool newborn : {false, true}) {
+    std::vector<Job*> jobs(kMany);
+    for (Job*& job : jobs) job = &crew().add([](Job& self) { self.yield(); });
+    crew().start([&](Job&) {
+      for (Job* job : jobs) newborn ? crew().bear(*job) : crew().enqueue(*job);
+    });
+    expect_ended(ended += kMany + 1);
+    for (const Job* job : jobs) EXPECT_EQ(job->runs(), 2u);
+  }
+}
+
+TEST_P(PolicyConformanceTest, ATreeOfTasksAllRunsOnce) {
+  constexpr unsigned kDepth = 9;
+  Tally born;
+  std::function<void(unsigned)> grow = [&](unsigned depth) {
+    born.add();
+    for (int k = 0; k < 2 && depth > 1; ++k) crew().bear(crew().add([&, depth](Job&) { grow(depth - 1); }));
+  };
+  for (unsigned tree = 1; tree <= 5; ++tree) {
+    crew().start([&](Job&) { grow(kDepth); });
+    expect_ended(std::uint64_t{tree} * ((1u << kDepth) - 1));
+    EXPECT_EQ(born.count(), std::uint64_t{tree} * ((1u << kDepth) - 1));
+  }
 }
 
 TEST_P(PolicyConformanceTest, APinnedTaskRunsOnItsWorkerOnly) {
@@ -331,6 +349,34 @@ TEST_P(LoneWorkerFairnessConformanceTest, APairThatTalksDoesNotStarveAThird) {
   EXPECT_LT(turns, limit);
 }
 
+TEST_P(LoneWorkerFairnessConformanceTest, APairThatTalksDoesNotStarveANewborn) {
+  crew().start([&](Job&) {
+    start_pair(kNoWorker);
+    crew().bear(crew().add([&](Job&) { over = true; }));
+  });
+  expect_ended(4);
+  EXPECT_LT(turns, limit);
+}
+
+// The newest is always younger than the one that waits.
+TEST_P(LoneWorkerFairnessConformanceTest, NewbornsStarveNeitherTheOldestOfThemNorTheLine) {
+  for (const bool in_line : {false, true}) {
+    std::function<void(Job&)> generation = [&](Job& self) {
+      if (go_on(self)) crew().bear(crew().add(generation));
+    };
+    over = false;
+    turns = 0;
+    crew().start([&](Job&) {
+      Job& third = crew().add([&](Job&) { over = true; });
+      in_line ? crew().enqueue(third) : crew().bear(third);
+      for (unsigned i = 0; i < 3; ++i) crew().bear(crew().add(generation));
+    });
+    EXPECT_TRUE(hog_until([&] { return over.load(); }));
+    EXPECT_LT(turns, limit);
+    EXPECT_TRUE(hog_until([&] { return crew().scheduler().idle(); }));
+  }
+}
+
 TEST_P(LoneWorkerFairnessConformanceTest, PinnedTasksThatYieldDoNotStarveOthers) {
   expect_not_starved(last_worker(), kShortTurn, kNoWorker);
 }
@@ -411,6 +457,48 @@ TEST_P(LoneWorkerConformanceTest, WhoLinesOthersUpMakesProgressWithoutASwitch) {
     }
   });
   expect_ended(21);
+}
+
+// More than there are places: those that had to leave are in line, oldest first.
+TEST_P(LoneWorkerConformanceTest, NewbornsBeginNewestFirst) {
+  constexpr unsigned kJobs = 2 * Nursery::kPlaces;
+  std::vector<unsigned> order, expected;
+  crew().start([&](Job&) {
+    for (unsigned i = 0; i < kJobs; ++i) crew().bear(crew().add([&, i](Job&) { order.push_back(i); }));
+  });
+  expect_ended(kJobs + 1);
+  for (unsigned i = kJobs; i-- > kJobs - Nursery::kPlaces;) expected.push_back(i);
+  for (unsigned i = 0; i < kJobs - Nursery::kPlaces; ++i) expected.push_back(i);
+  EXPECT_EQ(order, expected);
+}
+
+// Else a thief takes it for stuck.
+TEST_P(LoneWorkerConformanceTest, WhoBearsOthersMakesProgressWithoutASwitch) {
+  crew().start([&](Job& self) {
+    for (unsigned i = 0; i < 20; ++i) {
+      const std::uint64_t before = self.worker->progress();
+      crew().bear(crew().add([](Job&) {}));
+      EXPECT_GT(self.worker->progress(), before);
+      EXPECT_EQ(self.worker->newborns(), i + 1);
+    }
+  });
+  expect_ended(21);
+}
+
+// One at a time, so that the next theft finds the largest part of what is left.
+TEST_P(LoneWorkerConformanceTest, TheOldestNewbornIsExposedWhereNothingIs) {
+  std::vector<unsigned> order;
+  crew().start([&](Job& self) {
+    for (unsigned i = 0; i < 3; ++i) crew().bear(crew().add([&, i](Job&) { order.push_back(i); }));
+    for (int again = 0; again < 2; ++again) {
+      self.worker->expose_oldest();
+      EXPECT_EQ(self.worker->ring_size(), 1u);
+      EXPECT_EQ(self.worker->newborns(), 2u);
+      EXPECT_EQ(self.worker->load(), 3u);
+    }
+  });
+  expect_ended(4);
+  EXPECT_EQ(order, (std::vector<unsigned>{2, 1, 0}));
 }
 
 // After however many that each readied the next.

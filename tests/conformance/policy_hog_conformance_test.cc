@@ -23,6 +23,19 @@ TEST_P(HogConformanceTest, WhatItMadeReadyLastIsTaken) {
   }
 }
 
+TEST_P(HogConformanceTest, WhatItBoreIsTaken) {
+  std::uint64_t started = 0;
+  for (const unsigned n : {1u, 2u, 20u, Nursery::kPlaces, kMany}) {
+    SCOPED_TRACE(n);
+    std::atomic<unsigned> ran{0};
+    crew().start([&](Job&) {
+      for (unsigned i = 0; i < n; ++i) crew().bear(crew().add([&](Job&) { ++ran; }));
+      EXPECT_TRUE(hog_until([&] { return ran == n; }));
+    });
+    expect_ended(started += n + 1);
+  }
+}
+
 // The first of `n` to run is the one that goes on. 2: one waits in the ring. 20: some are in a batch already. 1,000:
 // most wait behind the ring.
 TEST_P(HogConformanceTest, WhatWaitsBehindItIsTaken) {

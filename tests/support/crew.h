@@ -235,6 +235,12 @@ class Crew {
     job.note_ready();
     sched::current()->worker->enqueue(job);
   }
+  /// From a job: lets another begin, as one just born.
+  void bear(Job& job) {
+    job.readied_.fetch_add(1);
+    job.note_ready();
+    sched::current()->worker->bear(job);
+  }
 
   /// Counts the jobs that have ended and left their stacks.
   Tally ended;
