@@ -34,6 +34,10 @@ class Policy {
   /// `worker` has nothing to run: finds it a task, waiting as long as need be. Null: the scheduler is stopping.
   virtual Task* search(Worker& worker) noexcept = 0;
 
+  /// `worker`, one of those asked for, has announced its sleep and seen nothing that forbids it. False: it must look
+  /// around once more, in search().
+  virtual bool may_lie_down(const Worker&) noexcept { return true; }
+
   /// `worker` is between two tasks, at most 64 dispatches or about 20 µs of short ones after its last tick.
   virtual void tick(Worker& worker, base::Nanos now) noexcept = 0;
 

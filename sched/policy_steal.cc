@@ -15,10 +15,8 @@
 //       little if that one dispatches slowly. When all have slept for 100 ms it gives the office up and sleeps for
 //       good.
 //   P5  Who turns active, is posted to while busy, or has been active for 50 µs, and finds no keeper, wakes a sleeper
-//       to become it. So nothing runnable stays behind a process that does not switch while another worker could run.
-//       (A gap: the keeper gives the office up, sees all asleep, and before it lies down itself another wakes, finds
-//       nobody to appoint, and does not switch. Then that one's next tick appoints, or the watcher of hand_over.h, at
-//       most 16 ms later, parts it from its worker.)
+//       to become it (keeper.h). So nothing runnable stays behind a process that does not switch while another worker
+//       could run.
 //   P6  Thefts must pay, judged when the thief is idle again, over its last thefts (each weighs 7/8 of the next): thief
 //       and victim together must have dispatched a tenth more than the victim does alone, as the thief saw it while it
 //       looked on; or what the thief ran took 5 µs a turn. Else moving their lines cost more than was gained: its
@@ -34,6 +32,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "sched/cpus.h"
+#include "sched/keeper.h"
 #include "sched/scheduler.h"
 
 #include <algorithm>
@@ -42,11 +41,9 @@
 
 namespace erlking::sched {
 
-using base::acq_rel;
 using base::kForever;
 using base::Nanos;
 using base::relaxed;
-using base::seq_cst;
 
 namespace {
 
@@ -63,7 +60,6 @@ constexpr Nanos kLong = 5 * kMicro;          // of a task's turn: such a theft p
 constexpr double kThefts = 8, kLooks = 8, kGain = 1.1;
 constexpr std::uint64_t kOthersRan = 4;
 constexpr unsigned kGoodTicks = 20;
-constexpr int kNoKeeper = -1;
 
 class StealPolicy final : public Policy {
  public:
@@ -74,11 +70,14 @@ class StealPolicy final : public Policy {
   void submit(Task& task) noexcept override {
     Worker& target = home_of(task);
     if (target.post(task)) return;
-    if (keeper_.load(relaxed) == kNoKeeper) wake_keeper(target);  // P5; relaxed: a missed one is woken at a tick
+    if (keeper_.vacant()) wake_keeper(target);  // P5; a missed one is woken at a tick
   }
 
   Task* search(Worker& worker) noexcept override;
   void tick(Worker& worker, Nanos now) noexcept override;
+  bool may_lie_down(const Worker& worker) noexcept override {
+    return keeper_.may_lie_down([&] { return others_active(worker); });
+  }
 
   void wake_all() noexcept override {
     for (unsigned i = 0; i < scheduler_.size(); ++i) scheduler_.worker(i).wake();
@@ -129,7 +128,7 @@ class StealPolicy final : public Policy {
   Scheduler& scheduler_;
   const bool spare_cpus_;  // each worker may have one: none spins in another's way
   std::atomic<unsigned> next_{0};
-  alignas(base::kCacheLine) std::atomic<int> keeper_{kNoKeeper};
+  alignas(base::kCacheLine) Keeper<base::Real> keeper_;
   // The governor's findings; written by whoever ticks, a lost update costs one period.
   alignas(base::kCacheLine) std::atomic<bool> trusted_{false};
   std::atomic<Nanos> back_off_began_{0};
@@ -231,11 +230,7 @@ void StealPolicy::begin_back_off(Nanos now) noexcept {
 }
 
 Task* StealPolicy::found(Worker& worker, Task* task) noexcept {
-  int me = worker.index();
-  const bool was_keeper =
-      keeper_.load(relaxed) == me && keeper_.compare_exchange_strong(me, kNoKeeper, acq_rel, relaxed);
-  // seq_cst with the keeper's resignation: it sees this worker active, or this worker sees the office free.
-  if (was_keeper || keeper_.load(seq_cst) == kNoKeeper) wake_keeper(worker);  // P5
+  if (keeper_.must_appoint(worker.index())) wake_keeper(worker);  // P5
   worker.notes.active_since = base::monotonic_now();
   return task;
 }
@@ -256,7 +251,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
   for (;;) {
     if (Task* task = worker.poll(now)) {
       worker.notes.active_since = now;
-      if (keeper_.load(relaxed) == kNoKeeper) return found(worker, task);
+      if (keeper_.vacant()) return found(worker, task);
       return task;
     }
     if (scheduler_.stopping()) return worker.poll(now);  // what came before the stop still runs
@@ -273,11 +268,8 @@ Task* StealPolicy::search(Worker& worker) noexcept {
   Nanos& nap = worker.notes.nap;
   Nanos quiet_since = 0;
   for (;;) {
-    int none = kNoKeeper;
-    bool keeper = keeper_.load(relaxed) == worker.index();
-    if (!keeper && !alone && others_active(worker)) {
-      keeper = keeper_.compare_exchange_strong(none, worker.index(), acq_rel, relaxed);
-    }
+    bool keeper = keeper_.is(worker.index());
+    if (!keeper && !alone && others_active(worker)) keeper = keeper_.take(worker.index());
     Nanos timeout = kForever;
     if (keeper) {
       if (others_active(worker)) {
@@ -287,7 +279,7 @@ Task* StealPolicy::search(Worker& worker) noexcept {
       } else {
         if (quiet_since == 0) quiet_since = now;
         if (now - quiet_since > kKeeperEnd) {
-          keeper_.store(kNoKeeper, seq_cst);  // who turns active from now on appoints another
+          keeper_.resign();  // who turns active from now on appoints another
           keeper = false;
           nap = kKeeperMin;
           if (others_active(worker)) continue;
@@ -317,7 +309,7 @@ void StealPolicy::tick(Worker& worker, Nanos now) noexcept {
   if (scheduler_.asked() == 1) return;
   worker.expose_oldest();  // P7
   Worker::PolicyNotes& notes = worker.notes;
-  if (keeper_.load(relaxed) == kNoKeeper && now - notes.active_since > kActive) wake_keeper(worker);  // P5
+  if (keeper_.vacant() && now - notes.active_since > kActive) wake_keeper(worker);  // P5
   const Nanos elapsed = now - notes.governed_at;
   if (elapsed < kGovern) return;
   const std::uint32_t cross = worker.cross() - notes.cross_seen;

@@ -303,7 +303,7 @@ void Worker::sleep(Nanos timeout) noexcept {
   Poller* const poller = poller_ != nullptr && poller_->is_active() ? poller_ : nullptr;
   sleeping_in_.store(poller, release);  // [sleeping-in]
   if (inbox_.may_sleep() && returned_.load(seq_cst) == nullptr && !scheduler_stopping() &&
-      (poller_ == nullptr || !poller_->asked())) {
+      (poller_ == nullptr || !poller_->asked()) && (spare_ || policy_.may_lie_down(*this))) {
     if (flight_.is_on()) flight_.mark(FlightKind::sleep, base::monotonic_now());
     if (poller == nullptr) {
       rest(inbox_.sleep_word(), timeout);
