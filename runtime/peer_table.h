@@ -3,24 +3,16 @@
 // few steps, counted in debug builds. Its process only. Adding may throw std::bad_alloc and then changes nothing.
 #pragma once
 
+#include "runtime/peer_index.h"
+
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace erlking::detail {
 
-/// Entries that were compared, hashed or moved.
-struct StepCount {
-  std::uint64_t taken = 0;
-  void add(std::size_t steps) noexcept { taken += steps; }
-};
-struct NoStepCount {
-  void add(std::size_t) noexcept {}
-};
 #if defined(EK_DEBUG)
 using UsualStepCount = StepCount;
 #else
@@ -31,7 +23,7 @@ template <class Record, class Steps = UsualStepCount>
 class PeerTable {
  public:
   PeerTable() = default;
-  PeerTable(const PeerTable&) = delete;  // the index counts here
+  PeerTable(const PeerTable&) = delete;  // the index counts its steps here
   PeerTable& operator=(const PeerTable&) = delete;
 
   struct Entry {
@@ -52,11 +44,11 @@ class PeerTable {
       steps_.add(entries_.size());
     }
     if (index_ != nullptr) {
-      index_->emplace(key, entries_.size());
+      index_->add(key, entries_.size());
     } else if (entries_.size() >= kFlat) {
-      auto index = std::make_unique<Index>(0, Hash{&steps_});
-      for (std::size_t i = 0; i < entries_.size(); ++i) index->emplace(entries_[i].key, i);
-      index->emplace(key, entries_.size());
+      auto index = std::make_unique<Index>(steps_);
+      for (std::size_t i = 0; i < entries_.size(); ++i) index->add(entries_[i].key, i);
+      index->add(key, entries_.size());
       index_ = std::move(index);
     }
     return entries_.emplace_back(key).record;
@@ -67,10 +59,10 @@ class PeerTable {
     const std::size_t at = position(key);
     if (at == kNone) return false;
     if (out != nullptr) *out = std::move(entries_[at].record);
-    if (index_ != nullptr) index_->erase(key);
+    if (index_ != nullptr) index_->remove(key);
     if (at + 1 != entries_.size()) {
       entries_[at] = std::move(entries_.back());
-      if (index_ != nullptr) (*index_)[entries_[at].key] = at;
+      if (index_ != nullptr) index_->move(entries_[at].key, at);
     }
     entries_.pop_back();
     return true;
@@ -89,22 +81,11 @@ class PeerTable {
   }
 
  private:
-  // Asked for each entry the index passes on its way, and for each it moves as it grows.
-  struct Hash {
-    Steps* steps;
-    std::size_t operator()(std::uint64_t key) const noexcept {
-      steps->add(1);
-      return std::hash<std::uint64_t>{}(key);
-    }
-  };
-  using Index = std::unordered_map<std::uint64_t, std::size_t, Hash>;
-  static constexpr std::size_t kFlat = 16, kNone = ~std::size_t{0};
+  using Index = PeerIndex<Steps>;
+  static constexpr std::size_t kFlat = 16, kNone = Index::kNone;
 
   std::size_t position(std::uint64_t key) const noexcept {
-    if (index_ != nullptr) {
-      const auto it = index_->find(key);
-      return it == index_->end() ? kNone : it->second;
-    }
+    if (index_ != nullptr) return index_->find(key);
     for (std::size_t i = entries_.size(); i-- > 0;) {
       steps_.add(1);
       if (entries_[i].key == key) return i;

@@ -358,7 +358,7 @@ namespace detail {
 
 /// The process's own relations, made at need; may throw std::bad_alloc.
 inline Relations& relations_of(Process& process) {
-  if (process.relations == nullptr) process.relations = std::make_unique<Relations>();
+  if (process.relations == nullptr) process.relations = std::make_unique_for_overwrite<Relations>();  // zeroed once
   return *process.relations;
 }
 

@@ -376,10 +376,12 @@ std::expected<MemoryHolders, CallError> Runtime::holders(Bound bound, std::size_
 
 std::optional<Duration> Runtime::cancel_timer(TimerRef timer) {
   detail::OutsideHeap heap(*system_);
-  return detail::cancel_timer(*system_, nullptr, timer);
+  return detail::time_left(detail::cancel_timer(*system_, nullptr, timer));
 }
 
-std::optional<Duration> Runtime::read_timer(TimerRef timer) const { return detail::read_timer(*system_, timer); }
+std::optional<Duration> Runtime::read_timer(TimerRef timer) const {
+  return detail::time_left(detail::read_timer(*system_, timer));
+}
 
 std::optional<Pid> Runtime::whereis(std::string_view name) const { return system_->whereis(name); }
 

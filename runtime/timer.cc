@@ -245,33 +245,37 @@ struct Found {
   Core* core = nullptr;
   UserTimer* timer = nullptr;
 };
-Found find(System& system, TimerRef ref) noexcept {
+// `own`: the caller's core, or null; mostly it leads there.
+Found find(System& system, Core* own, TimerRef ref) noexcept {
   const auto worker = static_cast<unsigned>(ref.id >> kWorkerShift);
-  if (worker >= system.scheduler->size()) return {};
-  Core& core = static_cast<Core&>(system.scheduler->worker(worker));
-  return {&core,
-          core.timers.find(static_cast<std::uint32_t>(ref.id >> kIndexShift) & ((1u << TimerTable::kIndexBits) - 1))};
+  Core* core = own;
+  if (own == nullptr || own->index() != worker) [[unlikely]] {
+    if (worker >= system.scheduler->size()) return {};
+    core = &static_cast<Core&>(system.scheduler->worker(worker));
+  }
+  return {core,
+          core->timers.find(static_cast<std::uint32_t>(ref.id >> kIndexShift) & ((1u << TimerTable::kIndexBits) - 1))};
 }
 
 }  // namespace
 
-std::optional<Duration> cancel_timer(System& system, Process* self, TimerRef ref) noexcept {
-  const auto [core, timer] = find(system, ref);
-  if (timer == nullptr) return std::nullopt;
+Nanos cancel_timer(System& system, Process* self, TimerRef ref) noexcept {
+  Core* const here = self != nullptr ? &core_of(*self) : nullptr;
+  const auto [core, timer] = find(system, here, ref);
+  if (timer == nullptr) return kNoTimer;
   const std::uint32_t generation = generation_of(ref);
   const auto now = [&system] { return system.now(); };
-  const bool own = self != nullptr && self->worker == core;
   Nanos left = 0;
   bool named = false;
   Item* item = nullptr;
   Pid charged;
   for (unsigned turns = 0;; ++turns) {
     const auto look = timer->word.look(generation);
-    if (!look.armed) return std::nullopt;
+    if (!look.armed) return kNoTimer;
     left = timer->left(now);
     named = look.named;
-    if (own) {
-      if (!timer->word.cancel_own(generation)) return std::nullopt;
+    if (core == here) {
+      if (!timer->word.cancel_own(generation)) return kNoTimer;
       item = item_on(*timer);
       charged = Pid{timer->target};
       core->wheel().cancel(*timer);
@@ -280,7 +284,7 @@ std::optional<Duration> cancel_timer(System& system, Process* self, TimerRef ref
     }
     using Cancel = TimerWord<base::Real>::Cancel;
     const Cancel cancelled = timer->word.cancel(generation);
-    if (cancelled == Cancel::gone) return std::nullopt;
+    if (cancelled == Cancel::gone) return kNoTimer;
     if (cancelled == Cancel::won) {
       item = item_on(*timer);
       charged = Pid{timer->target};
@@ -296,20 +300,20 @@ std::optional<Duration> cancel_timer(System& system, Process* self, TimerRef ref
   const bool meant = named || is_self(self, charged) || system.process(charged).mailbox.is_open(charged.id);
   give_place(system, self, charged);
   drop(item, named);
-  return meant ? std::optional(Duration(left)) : std::nullopt;  // SEMANTICS 7.4
+  return meant ? left : kNoTimer;  // SEMANTICS 7.4
 }
 
-std::optional<Duration> read_timer(System& system, TimerRef ref) noexcept {
-  const auto [core, timer] = find(system, ref);
-  if (timer == nullptr) return std::nullopt;
+Nanos read_timer(System& system, TimerRef ref) noexcept {
+  const UserTimer* const timer = find(system, nullptr, ref).timer;
+  if (timer == nullptr) return kNoTimer;
   const std::uint32_t generation = generation_of(ref);
   const auto look = timer->word.look(generation);
-  if (!look.armed) return std::nullopt;
+  if (!look.armed) return kNoTimer;
   const Nanos left = timer->left([&system] { return system.now(); });
   const Pid charged{std::atomic_ref(timer->target).load(base::acquire)};  // [timer-target]
-  if (!timer->word.look(generation).armed) return std::nullopt;           // what was read may be a later timer's
-  if (!look.named && !system.process(charged).mailbox.is_open(charged.id)) return std::nullopt;
-  return Duration(left);
+  if (!timer->word.look(generation).armed) return kNoTimer;               // what was read may be a later timer's
+  if (!look.named && !system.process(charged).mailbox.is_open(charged.id)) return kNoTimer;
+  return left;
 }
 
 // --- the worker ------------------------------------------------------------------------------------------------------
@@ -371,18 +375,6 @@ void Turns::next() {
 
 std::string_view to_string(TimerError error) noexcept {
   return error == TimerError::system_limit ? "system_limit" : "no_memory";
-}
-
-std::optional<Duration> cancel_timer(TimerRef timer) {
-  Process& self = require_process("cancel_timer");
-  self.checkpoint();
-  return detail::cancel_timer(*self.system, &self, timer);
-}
-
-std::optional<Duration> read_timer(TimerRef timer) {
-  Process& self = require_process("read_timer");
-  self.checkpoint();
-  return detail::read_timer(*self.system, timer);
 }
 
 }  // namespace erlking

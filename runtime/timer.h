@@ -98,9 +98,15 @@ Item* make_beat(Beat& beat, std::uint64_t stamp) {
 /// item wants the timer's reference, if it does. `interval`: the item is an Interval's.
 std::expected<TimerRef, TimerError> arm_timer(Process& self, const To& to, Item* item, const Bound& when, TimerRef* ref,
                                               bool interval) noexcept;
-/// `self`: the running process of this runtime, or null: another thread, which holds the outside heap.
-std::optional<Duration> cancel_timer(System& system, Process* self, TimerRef ref) noexcept;
-std::optional<Duration> read_timer(System& system, TimerRef ref) noexcept;
+/// `self`: the running process of this runtime, or null: another thread, which holds the outside heap. ns it had left;
+/// kNoTimer: nothing. (A number, as who returns a std::optional in registers stores its flag as a byte and reads back a
+/// word, which waits for the store: a fifth of what starting and cancelling a timer took.)
+base::Nanos cancel_timer(System& system, Process* self, TimerRef ref) noexcept;
+base::Nanos read_timer(System& system, TimerRef ref) noexcept;
+inline constexpr base::Nanos kNoTimer = -1;
+inline std::optional<Duration> time_left(base::Nanos left) noexcept {
+  return left >= 0 ? std::optional(Duration(left)) : std::nullopt;
+}
 
 // For Core, on its thread.
 void fire_timer(Core& core, UserTimer& timer) noexcept;
@@ -190,9 +196,17 @@ requires(std::is_lvalue_reference_v<T>) std::expected<TimerRef, TimerError> send
 
 /// Cancels a timer, whoever started it: how long it had left. It will not fire then. Nothing: it has fired (its message
 /// may be in the mailbox, or about to be), was cancelled, never was, or is for a process that has ended.
-std::optional<Duration> cancel_timer(TimerRef timer);
+inline std::optional<Duration> cancel_timer(TimerRef timer) {
+  Process& self = require_process("cancel_timer");
+  self.checkpoint();
+  return detail::time_left(detail::cancel_timer(*self.system, &self, timer));
+}
 /// How long it has left (an interval: to its next beat); nothing: as above.
-std::optional<Duration> read_timer(TimerRef timer);
+inline std::optional<Duration> read_timer(TimerRef timer) {
+  Process& self = require_process("read_timer");
+  self.checkpoint();
+  return detail::time_left(detail::read_timer(*self.system, timer));
+}
 
 /// How repeat_every() keeps time.
 enum class Pace : std::uint8_t {

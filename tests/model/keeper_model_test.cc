@@ -17,9 +17,9 @@ struct Element {
 };
 
 /// Worker 0 sleeps, turns active, once, by itself, as by a timer; and does not switch again. The others sleep, or are
-/// about to; the first of them may be the keeper that has seen all quiet for long. It ends when one of them is the keeper
-/// and sees worker 0 active. What they do is StealPolicy::search(), less the stealing. kLooksAgain: may_lie_down() is
-/// asked.
+/// about to; the first of them may be the keeper that has seen all quiet for long. It ends when one of them is the
+/// keeper and sees worker 0 active. What they do is StealPolicy::search(), less the stealing. kLooksAgain:
+/// may_lie_down() is asked.
 template <unsigned kWorkers, bool kKept, bool kLooksAgain = true>
 struct KeeperWorld {
   static constexpr rl::thread_id_t kThreads = kWorkers;
