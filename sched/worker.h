@@ -2,7 +2,7 @@
 //
 // Where runnable tasks wait, in the order they are taken:
 //   slot      the task readied last: the one just sent to runs next, on warm lines (at most 64 times in a row)
-//   nursery   up to 32 newborns, newest first (nursery.h); in one turn of 64 the oldest
+//   nursery   up to 32 newborns, newest first (nursery.h); the oldest in one of four turns of those below
 //   pinned    tasks that may run only here (owner only)
 //   batch     up to 16 tasks grabbed from the ring with one CAS
 //   ring      256 places, stealable; then an overflow list
