@@ -335,7 +335,7 @@ class alignas(base::kCacheLine) Process final : public detail::Origin, public sc
 #endif
 };
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(EK_DEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static_assert(sizeof(Process) == 4 * base::kCacheLine);  // a life touches them all
 static_assert(sizeof(detail::Origin) + offsetof(sched::Task, sp) == base::kCacheLine);
 #endif
