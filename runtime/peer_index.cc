@@ -1,6 +1,6 @@
 #include "runtime/peer_index.h"
 
-#include <functional>
+#include <memory>
 #include <tsl/robin_map.h>
 #include <utility>
 

@@ -100,7 +100,7 @@ std::expected<TimerRef, TimerError> arm_timer(Process& self, const To& to, Item*
                                               bool interval) noexcept;
 /// `self`: the running process of this runtime, or null: another thread, which holds the outside heap. ns it had left;
 /// kNoTimer: nothing. (A number, as who returns a std::optional in registers stores its flag as a byte and reads back a
-/// word, which waits for the store: a fifth of what starting and cancelling a timer took.)
+/// word, which waits for the store: 8 % of what starting and cancelling a timer took.)
 base::Nanos cancel_timer(System& system, Process* self, TimerRef ref) noexcept;
 base::Nanos read_timer(System& system, TimerRef ref) noexcept;
 inline constexpr base::Nanos kNoTimer = -1;
